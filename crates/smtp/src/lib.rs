@@ -1,0 +1,1 @@
+//! SMTP session and grammar without I/O.

@@ -1,0 +1,1 @@
+//! Commands: wiring only, one file each.

@@ -1,0 +1,243 @@
+//! The configuration as the stages see it. Every value is checked; every default is here.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::domain::page::words;
+use crate::domain::{BodyPlace, Paper, Quality, ReportStyle};
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Mail to numbers in this domain becomes faxes.
+    pub domain: String,
+    /// Unique in the cluster; the host name by default.
+    pub node: String,
+    /// What this process does.
+    pub roles: Vec<Role>,
+    /// Where the store file, documents, sockets and spools lie.
+    pub data: PathBuf,
+    /// `[store]`
+    pub store: StoreConfig,
+    /// `[smtp]`
+    pub smtp: SmtpConfig,
+    /// `[render]`
+    pub render: RenderConfig,
+    /// `[sip.NAME]`
+    pub sip: BTreeMap<String, SipConfig>,
+    /// `[dial]`
+    pub dial: DialConfig,
+    /// `[delivery]`
+    pub delivery: DeliveryConfig,
+    /// `[inbound]`
+    pub inbound: InboundConfig,
+    /// `[web]`
+    pub web: WebConfig,
+}
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Takes mail over SMTP.
+    Smtp,
+    /// Makes pages.
+    Render,
+    /// Calls.
+    Line,
+    /// Sends notices.
+    Deliver,
+    /// Serves console, API and health.
+    Web,
+    /// Settles what crashed workers left, keeps the store tidy.
+    Maintain,
+}
+words!(Role {
+    Smtp = "smtp",
+    Render = "render",
+    Line = "line",
+    Deliver = "deliver",
+    Web = "web",
+    Maintain = "maintain",
+});
+
+/// `[store]`
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// SQLite file; `faxwell.db` in the data directory by default.
+    pub database: PathBuf,
+    /// Directory of documents; `documents` in the data directory by default.
+    pub documents: PathBuf,
+}
+
+/// `[smtp]`
+#[derive(Debug, Clone)]
+pub struct SmtpConfig {
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// Networks that may submit without login. Empty: nobody may.
+    pub relay: Vec<ipnet::IpNet>,
+    /// Reverse-paths that may fax, with `*` as wildcard; empty: any.
+    pub senders: Vec<String>,
+    /// Largest mail, octets.
+    pub max_size_bytes: u64,
+    /// Most recipients in one transaction (RFC 5321 §4.5.3.1.8: 100 at the least).
+    pub max_recipients: usize,
+    /// Most connections at once.
+    pub max_connections: usize,
+}
+
+/// `[render]`
+#[derive(Debug, Clone)]
+pub struct RenderConfig {
+    /// Paper of the pages.
+    pub paper: Paper,
+    /// Line density.
+    pub quality: Quality,
+    /// Cover by name; none means no cover page.
+    pub cover: Option<String>,
+    /// Where the mail's text goes.
+    pub body: BodyPlace,
+    /// Most pages of one fax.
+    pub max_pages: u32,
+    /// Time that one document may take.
+    pub timeout: Duration,
+    /// Memory that one converter may take.
+    pub memory_bytes: u64,
+    /// Converters at once.
+    pub workers: usize,
+}
+
+/// `[sip.NAME]`: a line.
+#[derive(Debug, Clone)]
+pub struct SipConfig {
+    /// `host[:port]`.
+    pub server: String,
+    /// Local address for SIP and media; `0.0.0.0:0` by default.
+    pub bind: SocketAddr,
+    /// User of digest authentication.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<String>,
+    /// Caller ID and station ID.
+    pub number: String,
+    /// Calls at once.
+    pub channels: u32,
+    /// T.38 settings.
+    pub t38: T38Config,
+    /// Whether this is the sandbox's line: the only one that dials +999 numbers, and nothing else leaves through it.
+    pub sandbox: bool,
+    /// Media clock; the sandbox only.
+    pub pace: foip::call::Pace,
+    /// CANCEL when nobody has answered by then.
+    pub ring_timeout: Duration,
+}
+
+/// `t38 = { … }` of a line.
+#[derive(Debug, Clone)]
+pub struct T38Config {
+    /// Whether T.38 is used at all.
+    pub enabled: bool,
+    /// Whether error correction is offered.
+    pub ecm: bool,
+    /// 2400 to 14400 bits per second.
+    pub max_rate_bps: u32,
+    /// T38FaxVersion offered, 0 to 3.
+    pub version: u8,
+    /// Whether the fax goes on as audio when T.38 is refused.
+    pub fallback_g711: bool,
+    /// Ask for T.38 ourselves when the far end has not; none: wait.
+    pub reinvite_after: Option<Duration>,
+}
+
+/// `[dial]`
+#[derive(Debug, Clone)]
+pub struct DialConfig {
+    /// ISO 3166 country whose national numbers are understood; none: international numbers only.
+    pub country: Option<String>,
+    /// Prefixes that may be dialled; empty: none but the sandbox's.
+    pub allow: Vec<String>,
+    /// Prefixes that may not; they win over `allow`.
+    pub deny: Vec<String>,
+    /// When to call again.
+    pub retry: RetryConfig,
+    /// `[dial.route.NAME]`, by name.
+    pub routes: BTreeMap<String, RouteConfig>,
+}
+
+/// `[dial.route.NAME]`: the longest prefix wins.
+#[derive(Debug, Clone)]
+pub struct RouteConfig {
+    /// Numbers that begin so.
+    pub prefix: String,
+    /// Lines to use, in order.
+    pub via: Vec<String>,
+}
+
+/// `retry = { … }` of `[dial]`.
+#[derive(Debug, Clone, Copy)]
+pub struct RetryConfig {
+    /// After a busy number.
+    pub busy: RetryRule,
+    /// After no answer.
+    pub no_answer: RetryRule,
+    /// After anything else that can be tried again.
+    pub other: RetryRule,
+    /// No call begins later than this after the message was accepted.
+    pub give_up: Duration,
+}
+
+/// `"3x 5m"`: this many calls after the first, this long apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryRule {
+    /// Calls after the first.
+    pub times: u32,
+    /// How long apart.
+    pub wait: Duration,
+}
+
+/// `[delivery]`
+#[derive(Debug, Clone)]
+pub struct DeliveryConfig {
+    /// Where notices go.
+    pub to: DeliveryTarget,
+    /// `From` of notices, as in `Fax <fax@fax.example.com>`.
+    pub from: String,
+    /// Style of the report of success.
+    pub success: ReportStyle,
+    /// Style of the report of failure.
+    pub failure: ReportStyle,
+}
+
+/// Where notices go.
+#[derive(Debug, Clone)]
+pub enum DeliveryTarget {
+    /// Smart hosts in order, `host[:port]`.
+    Smarthosts(Vec<String>),
+    /// A Maildir (the sandbox).
+    Maildir(PathBuf),
+}
+
+/// `[inbound]`
+#[derive(Debug, Clone, Default)]
+pub struct InboundConfig {
+    /// Mailboxes when no rule matches.
+    pub default: Vec<String>,
+    /// Mailboxes by DID.
+    pub did: BTreeMap<String, Vec<String>>,
+}
+
+/// `[web]`
+#[derive(Debug, Clone, Default)]
+pub struct WebConfig {
+    /// Where console, API and health listen; none: nowhere but the local control socket.
+    pub listen: Option<SocketAddr>,
+}
+
+impl Config {
+    /// The control socket that commands use.
+    pub fn control_socket(&self) -> PathBuf {
+        self.data.join("control.sock")
+    }
+}

@@ -1,0 +1,1 @@
+//! Console: API, health and pages for people.

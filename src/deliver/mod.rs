@@ -1,0 +1,1 @@
+//! Delivery: notices become mails.

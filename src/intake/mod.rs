@@ -1,0 +1,1 @@
+//! Intake: a mail comes in, 250 goes out, and in between everything became durable.

@@ -1,0 +1,1 @@
+//! Lines: a ready fax becomes a call, and the call an outcome.

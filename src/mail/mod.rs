@@ -1,0 +1,3 @@
+//! Mail: reading MIME, building messages.
+
+pub mod mime;

@@ -1,0 +1,1 @@
+//! Maintenance: what crashed workers left is settled.

@@ -1,0 +1,1 @@
+//! Rendering: an accepted message becomes the pages of its faxes.

@@ -1,0 +1,1 @@
+//! Logs: one line an event, with fields; numbers and addresses masked.

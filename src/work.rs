@@ -1,0 +1,1 @@
+//! THE loop of every worker: claim, step, write back; renew, jitter, drain.
