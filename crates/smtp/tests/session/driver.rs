@@ -1,0 +1,140 @@
+//! A driver without sockets: it answers by simple rules and keeps what it was given.
+//!
+//! Rules: local parts decide. Recipients: `bad…` is 550, `later…` is 450. Senders: `evil…` is 550, `shut…` closes.
+//! Content that holds `REFUSE` is 554, `LATER` is 451; `nodata…` as sender refuses DATA with 451.
+
+use smtp::{Action, Decision, Question, Reply, Session, SessionSettings};
+
+/// What came out of a session.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Every reply as it went onto the wire.
+    pub(crate) replies: String,
+    /// Content of every accepted message.
+    pub(crate) messages: Vec<Vec<u8>>,
+    /// Sender and recipients with their parameters, as Debug shows them, one line for each accepted.
+    pub(crate) envelope: Vec<String>,
+    /// Whether the session closed.
+    pub(crate) closed: bool,
+}
+
+/// A session and what its driver would hold.
+pub(crate) struct Driver {
+    pub(crate) session: Session,
+    pub(crate) outcome: Outcome,
+    sender: String,
+    content: Vec<u8>,
+}
+
+impl Driver {
+    pub(crate) fn new(settings: SessionSettings) -> Self {
+        let session = Session::new(settings);
+        let mut driver = Self { session, outcome: Outcome::default(), sender: String::new(), content: Vec::new() };
+        driver.turn();
+        driver
+    }
+
+    pub(crate) fn feed(&mut self, octets: &[u8]) {
+        self.session.receive(octets);
+        self.turn();
+    }
+
+    /// Acts until the session wants to read or has closed.
+    pub(crate) fn turn(&mut self) {
+        loop {
+            match self.session.next() {
+                Action::Reply(text) => self.outcome.replies.push_str(&text),
+                Action::Content(chunk) => self.content.extend_from_slice(&chunk),
+                Action::Reset => self.content.clear(),
+                Action::Ask(question) => {
+                    let decision = self.decide(&question);
+                    self.session.answer(decision);
+                }
+                Action::Read => return,
+                Action::Close => {
+                    self.outcome.closed = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn decide(&mut self, question: &Question) -> Decision {
+        match question {
+            Question::Mail(mail) => {
+                self.sender = mail.path.as_ref().map_or_else(String::new, |path| path.local().to_owned());
+                if self.sender.starts_with("evil") {
+                    return Decision::Refuse(Reply::new(550, "5.7.1", "you may not; ask").slug("sender-not-allowed"));
+                }
+                if self.sender.starts_with("shut") {
+                    return Decision::Close(Reply::new(421, "4.3.2", "going away; come back").slug("draining"));
+                }
+                let path = mail.path.as_ref().map_or("<>", |path| path.as_str());
+                self.outcome.envelope.push(format!("MAIL {path} {:?}", mail.params));
+                Decision::Accept(Reply::new(250, "2.1.0", "sender ok"))
+            }
+            Question::Recipient(rcpt) => {
+                let local = rcpt.path.local();
+                if local.starts_with("bad") {
+                    return Decision::Refuse(
+                        Reply::new(550, "5.1.1", format!("no such number: {local}")).slug("number-invalid"),
+                    );
+                }
+                if local.starts_with("later") {
+                    return Decision::Refuse(Reply::new(450, "4.3.0", "not now").slug("store-unavailable"));
+                }
+                self.outcome.envelope.push(format!("RCPT {} {:?}", rcpt.path, rcpt.params));
+                Decision::Accept(Reply::new(250, "2.1.5", "recipient ok"))
+            }
+            Question::Content if self.sender.starts_with("nodata") => {
+                Decision::Refuse(Reply::new(451, "4.3.0", "not now").slug("store-unavailable"))
+            }
+            Question::Content => Decision::Accept(Reply::go_ahead()),
+            Question::Message => {
+                let content = std::mem::take(&mut self.content);
+                let holds = |word: &str| String::from_utf8_lossy(&content).contains(word);
+                if holds("REFUSE") {
+                    return Decision::Refuse(Reply::new(554, "5.6.0", "no").slug("directive-unknown"));
+                }
+                if holds("LATER") {
+                    return Decision::Refuse(Reply::new(451, "4.3.0", "not now").slug("store-unavailable"));
+                }
+                let text = format!("stored {} octets", content.len());
+                self.outcome.messages.push(content);
+                Decision::Accept(Reply::new(250, "2.0.0", text))
+            }
+        }
+    }
+}
+
+/// The settings of the tests: small limits, so that each can be met.
+pub(crate) fn settings() -> SessionSettings {
+    SessionSettings {
+        max_size_bytes: 1000,
+        max_recipients: 3,
+        max_refused: 5,
+        max_errors: 4,
+        max_transactions: 3,
+        ..SessionSettings::new("gw.test")
+    }
+}
+
+/// Everything in one piece.
+pub(crate) fn run(octets: &[u8]) -> Outcome {
+    let mut driver = Driver::new(settings());
+    driver.feed(octets);
+    driver.outcome
+}
+
+/// In pieces, cut at these places.
+pub(crate) fn run_cut(octets: &[u8], cuts: &[usize]) -> Outcome {
+    let mut driver = Driver::new(settings());
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (octets.len() + 1)).collect();
+    cuts.sort_unstable();
+    let mut from = 0;
+    for cut in cuts.into_iter().chain([octets.len()]) {
+        driver.feed(&octets[from..cut]);
+        from = cut;
+    }
+    driver.outcome
+}
