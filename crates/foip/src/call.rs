@@ -129,6 +129,7 @@ pub enum CallEvent {
         page: u32,
     },
     /// Sending: the last page and EOP (or PPS-EOP) have left; its confirmation is outstanding.
+    /// Receiving: EOP has come, and the page that follows is the last one.
     AllPagesSent,
 }
 

@@ -10,7 +10,16 @@
 //! events while the call runs and one [`CallReport`] with the evidence. Deciding what a report means for a fax is the
 //! caller's work. The sandbox's far end ([`far_end`]) is a second agent built from the same parts.
 
+pub mod agent;
 pub mod call;
+pub mod far_end;
+mod g711;
 pub mod media;
+mod rtp;
+mod sdp;
+mod sip;
+pub mod udptl;
 
+pub use agent::{Agent, AgentError, AgentSettings};
 pub use call::{CallEvent, CallObserver, CallOrder, CallReport, SipStatus, T30Status, Transport, TrunkSettings};
+pub use far_end::{FarEnd, FarEndError, FarEndSettings};
