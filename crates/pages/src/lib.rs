@@ -1,1 +1,41 @@
 //! Converters and the sandboxed process that runs them: documents in, fax pages out.
+//!
+//! Two halves that meet at a pipe:
+//!
+//! * [`Converter`] lives in the gateway. It starts the converter process for each order, feeds it over standard
+//!   input, enforces wall time and octets, and maps every way in which such a process can end to a
+//!   [`ConvertError`] that names the guilty part. It never looks into a document.
+//! * [`worker::main`] is that process. It locks itself up (limits, landlock, seccomp) before it touches the first
+//!   octet of a document, carries out one [`Order`] and ends.
+//!
+//! So a bomb or a crash costs one document, never the gateway (every engine used here is
+//! young). The same order gives the same octets: a preview equals what is sent.
+//!
+//! Formats: [`Kind`] is the table; [`kind_of`] tells one from content, then media type, then file name.
+
+mod converter;
+mod cover;
+mod finish;
+mod fonts;
+mod gray;
+mod header_line;
+mod kind;
+mod layout;
+mod order;
+mod parts;
+mod paste;
+pub mod pdf_out;
+mod sandbox;
+mod size;
+mod thumbnail;
+mod tiff_f;
+mod wire;
+pub mod worker;
+
+pub use converter::{Converted, Converter, Limits};
+pub use cover::names as cover_names;
+pub use kind::{Kind, kind_of};
+pub use order::{
+    ConvertError, ConvertOrder, CoverFields, ErrorKind, FinishOrder, HeaderLine, Order, Paper, Part, Quality, Text,
+};
+pub use size::{WIDTH_PX, page_rows};
