@@ -1,1 +1,101 @@
 //! Delivery: notices become mails.
+//!
+//! `claim` a notice that is owed → [`compose`] it from `templates/mail/` → send it by [`smarthost`]s in order, or
+//! into a [`maildir`] → record it as sent, as due again, or as dead. Each copy of a notice is the same mail with the
+//! same Message-ID, so a crash between the acceptance and its record gives at most one recognisable duplicate
+//! (RFC 5321 §6.1, RFC 1047); in a Maildir not even that.
+
+pub mod compose;
+pub mod maildir;
+pub mod smarthost;
+mod step;
+#[cfg(test)]
+mod testing;
+mod view;
+mod words;
+
+use async_trait::async_trait;
+
+use crate::store::DocumentKey;
+pub use compose::{Composer, Material, Settings, Withheld};
+pub use step::{Deliverer, Deliveries, Step};
+
+/// Where the octets come from that a notice carries. The program wires it to documents and converters.
+#[async_trait]
+pub trait Images: Send + Sync + 'static {
+    /// The pages of a TIFF-F document as PDF.
+    async fn pdf(&self, document: &DocumentKey) -> Result<Vec<u8>, ImagesError>;
+
+    /// A page (from 1) of a TIFF-F document as PNG, `width_px` wide.
+    async fn thumbnail(&self, document: &DocumentKey, page: u32, width_px: u32) -> Result<Vec<u8>, ImagesError>;
+
+    /// A mail as it came in.
+    async fn mail(&self, document: &DocumentKey) -> Result<Vec<u8>, ImagesError>;
+}
+
+/// Why octets are not to be had now.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ImagesError(pub String);
+
+/// A mail on its way.
+#[derive(Debug, Clone)]
+pub struct Outgoing<'a> {
+    /// Names its file in a Maildir.
+    pub notice: crate::domain::NoticeId,
+    /// When it became owed.
+    pub created_at: crate::domain::Timestamp,
+    /// The one recipient.
+    pub to: &'a crate::mail::build::MailAddress,
+    /// The mail.
+    pub octets: &'a [u8],
+}
+
+/// Why nobody took a mail.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The recipient or the mail was refused for good.
+    #[error("{0}")]
+    Refused(String),
+    /// It is too large for whom it was given to.
+    #[error("{0}")]
+    TooLarge(String),
+    /// It may be taken later.
+    #[error("{0}")]
+    Again(String),
+}
+
+/// Whom mails are given to.
+#[derive(Debug)]
+pub enum Transport {
+    /// Smart hosts in order.
+    Smarthosts(smarthost::Smarthosts),
+    /// A Maildir (the sandbox).
+    Maildir(maildir::Maildir),
+}
+
+impl Transport {
+    /// As configured. `hello` is what the gateway calls itself in EHLO.
+    ///
+    /// # Errors
+    /// A host that is not `host[:port]`, or TLS that cannot be set up.
+    pub fn new(target: &crate::config::DeliveryTarget, hello: &str) -> Result<Self, SendError> {
+        match target {
+            crate::config::DeliveryTarget::Smarthosts(hosts) => {
+                smarthost::Smarthosts::new(hosts, hello).map(Self::Smarthosts)
+            }
+            crate::config::DeliveryTarget::Maildir(root) => Ok(Self::Maildir(maildir::Maildir::new(root.clone()))),
+        }
+    }
+
+    /// Gives the mail to the first who takes it. Answers who that was and what he said.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn send(&self, mail: &Outgoing<'_>) -> Result<String, SendError> {
+        match self {
+            Self::Smarthosts(hosts) => hosts.send(mail).await,
+            Self::Maildir(maildir) => maildir.put(mail).await,
+        }
+    }
+}

@@ -119,7 +119,7 @@ catalogue! {
         "Ask the recipient to refill the machine, then send again.",
         "Nothing more; this is final.";
     LineDown, "line-down", Retry, "4.4.4", "line down",
-        "The gateway's line to the telephone network does not answer.",
+        "The gateway's line to the telephone network takes no calls.",
         "Nothing now; tell the administrator if it lasts.",
         "The gateway tries again as soon as a line works.";
     TrunkAuth, "trunk-auth", Retry, "4.4.4", "line login refused",
@@ -204,6 +204,32 @@ catalogue! {
         "The gateway tries again by its retry rules.";
 }
 
+impl Entry {
+    /// What a person can do when the gateway has ended its tries. The rest of the entry speaks of a fax that is still
+    /// tried.
+    pub fn final_fix(&self) -> String {
+        const AGAIN: &str = "Send it again later if it is still of use.";
+        if self.class != Class::Retry {
+            return self.fix.to_owned();
+        }
+        match self.fix.strip_prefix("Nothing now; ") {
+            // "Nothing now; if it stays busy, ask …": the condition holds by now.
+            Some(rest) if rest.starts_with("if ") => format!("{AGAIN} I{}", &rest[1..]),
+            Some(_) => format!("{AGAIN} If it fails again, tell your administrator."),
+            None if self.fix.starts_with("Nothing") => AGAIN.to_owned(),
+            None => format!("{} {AGAIN}", self.fix),
+        }
+    }
+
+    /// What the gateway does next when it has ended its tries.
+    pub fn final_next(&self) -> &'static str {
+        match self.class {
+            Class::Retry => "Nothing more: all calls that the retry rules allow were made.",
+            Class::Final | Class::Ambiguous => self.next,
+        }
+    }
+}
+
 impl Cause {
     /// The word in brackets at the end of every reply and in every list.
     pub fn slug(self) -> &'static str {
@@ -252,5 +278,32 @@ mod tests {
             assert_eq!(parts.len(), 3, "{cause}");
             assert!(["2", "4", "5"].contains(&parts[0]), "{cause}");
         }
+    }
+
+    /// The generated part of `docs/reference/causes.md`: a table to look up a slug, then each class with its entries.
+    fn causes_page() -> String {
+        use crate::domain::reference::{head, row};
+        let mut page = head(&["slug", "class", "status", "in short"]);
+        for cause in Cause::ALL {
+            let entry = cause.entry();
+            let link = format!("[`{cause}`](#{cause})");
+            page.push_str(&row(&[&link, entry.class.as_str(), entry.status, entry.title]));
+        }
+        for class in Class::ALL {
+            page.push_str(&format!("\n## Class {class}\n"));
+            for cause in Cause::ALL.iter().filter(|cause| cause.class() == *class) {
+                let Entry { status, cause: what, fix, next, .. } = cause.entry();
+                page.push_str(&format!(
+                    "\n### {cause}\n{what} Status {status}.\n\n- What to do: {fix}\n- What is next: {next}\n"
+                ));
+            }
+        }
+        page
+    }
+
+    #[test]
+    fn docs_list_every_cause() {
+        let stored = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/causes.md"));
+        crate::domain::reference::check("causes.md", stored, &causes_page());
     }
 }

@@ -8,6 +8,8 @@ pub mod notice;
 pub mod number;
 pub mod options;
 pub mod page;
+#[cfg(test)]
+pub(crate) mod reference;
 pub mod state;
 pub mod time;
 

@@ -96,6 +96,16 @@ impl NotifyOn {
     /// RFC 3461 §4.1 `NOTIFY=NEVER`.
     pub const NEVER: Self = Self { success: false, failure: false, delay: false };
 
+    /// What both ask for.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            success: self.success && other.success,
+            failure: self.failure && other.failure,
+            delay: self.delay && other.delay,
+        }
+    }
+
     /// Whether a notice of this kind was asked for.
     pub fn wants(self, kind: NoticeKind) -> bool {
         match kind {

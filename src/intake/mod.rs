@@ -1,1 +1,261 @@
 //! Intake: a mail comes in, 250 goes out, and in between everything became durable.
+//!
+//! Flow: [`run`] accepts connections → `connection` drives the session of the `smtp` crate → `policy` answers MAIL and RCPT ([`address`],
+//! the dial plan) → `submission` checks the mail, puts it to the documents and submits message and faxes to the store in one
+//! transaction → `250 2.0.0 accepted as F-…`. Commands submit by [`submit_mail`] and pass the same checks.
+//!
+//! Failure: what can be refused is refused in the dialogue, with cause and fix; store or documents away is 451 with nothing stored; a
+//! client that sends again because a 250 got lost is told the first id. Standards: RFC 5321, 3461, 3191, 3192, 4160, 4161.
+
+pub mod address;
+mod connection;
+mod directive;
+mod policy;
+mod received;
+mod refusal;
+mod send;
+mod spool;
+mod submission;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::config::{Config, DialConfig, RenderConfig, SipConfig, SmtpConfig};
+use crate::documents::Documents;
+use crate::domain::{Cause, Clock, NotifyOn, ReportStyle};
+use crate::mail::mime::{Mail, MimeError};
+use crate::store::Store;
+use address::AddressRules;
+pub use refusal::Refusal;
+pub use send::{Handed, preview, submit_mail};
+pub use submission::Accepted;
+
+/// Mails that are read and stored at the same time: each is in memory as a whole, with its decoded parts.
+const FINISHING_MAX: usize = 4;
+/// After an error of accept (no file descriptors left) the next try waits.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Networks that may not submit share this part of the connections, so that they cannot keep others out.
+const STRANGERS_SHARE: usize = 4;
+
+/// What intake takes from the configuration.
+#[derive(Debug, Clone)]
+pub struct IntakeSettings {
+    /// Domain and country.
+    pub address: AddressRules,
+    /// `[smtp]`
+    pub smtp: SmtpConfig,
+    /// `[dial]`
+    pub dial: DialConfig,
+    /// `[sip.NAME]`
+    pub sip: BTreeMap<String, SipConfig>,
+    /// `[render]`: defaults of what directives may change.
+    pub render: RenderConfig,
+    /// Kinds of reports that the configuration has not switched off.
+    pub reports: NotifyOn,
+    /// Names of the covers that exist.
+    pub covers: Vec<String>,
+    /// Where large mails lie while they come in; it must exist.
+    pub spool: PathBuf,
+    /// How long is waited for what.
+    pub timeouts: Timeouts,
+}
+
+/// How long is waited for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// A command, whole. RFC 5321 §4.5.3.2.7: 5 minutes.
+    pub command: Duration,
+    /// A block of content. RFC 5321 §4.5.3.2.5: 3 minutes.
+    pub data: Duration,
+    /// The whole content.
+    pub message: Duration,
+    /// The client to read our replies.
+    pub write: Duration,
+    /// Mails under way, when the process ends.
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        Self {
+            command: minutes(5),
+            data: minutes(3),
+            message: minutes(60),
+            write: minutes(1),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+impl IntakeSettings {
+    /// From the whole configuration. `covers` are the names that the templates have.
+    pub fn new(config: &Config, covers: Vec<String>) -> Self {
+        Self {
+            address: AddressRules { domain: config.domain.clone(), country: config.dial.country.clone() },
+            smtp: config.smtp.clone(),
+            dial: config.dial.clone(),
+            sip: config.sip.clone(),
+            render: config.render.clone(),
+            reports: NotifyOn {
+                success: config.delivery.success != ReportStyle::Off,
+                failure: config.delivery.failure != ReportStyle::Off,
+                delay: true,
+            },
+            covers,
+            spool: config.data.join("spool"),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// How mails are read. Functions, so that tests can have a reader that fails.
+#[derive(Clone, Copy)]
+pub struct Readers {
+    /// `mail::mime::read`.
+    pub read_mail: fn(&[u8]) -> Result<Mail, MimeError>,
+    /// Whether `pages::kind_of(media, name, head)` knows a converter.
+    pub can_render: fn(&str, &str, &[u8]) -> bool,
+}
+
+/// Everything that taking a mail needs.
+pub struct Intake {
+    /// What is allowed.
+    pub settings: IntakeSettings,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) documents: Arc<Documents>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) readers: Readers,
+    pub(crate) accepted: Arc<Notify>,
+    pub(crate) finishing: Semaphore,
+}
+
+impl Intake {
+    /// Makes the spool folder. `accepted` is notified after each message that was stored: a hint for the renderer.
+    ///
+    /// # Errors
+    /// When the spool folder cannot be made.
+    pub fn new(
+        settings: IntakeSettings,
+        store: Arc<dyn Store>,
+        documents: Arc<Documents>,
+        clock: Arc<dyn Clock>,
+        readers: Readers,
+        accepted: Arc<Notify>,
+    ) -> io::Result<Self> {
+        std::fs::create_dir_all(&settings.spool)?;
+        Ok(Self { settings, store, documents, clock, readers, accepted, finishing: Semaphore::new(FINISHING_MAX) })
+    }
+}
+
+/// Listens on every address of `smtp.listen`.
+///
+/// # Errors
+/// When one of them cannot be had; the error names it.
+pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("smtp.listen {address}: {error}; fix: free the port or choose another one"),
+            )
+        })?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// Serves SMTP until `shutdown`; then no new mail begins, those under way may end, and it returns.
+pub async fn run(intake: Arc<Intake>, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
+    let connections = TaskTracker::new();
+    let acceptors = TaskTracker::new();
+    let max = intake.settings.smtp.max_connections.max(1);
+    let places = Places {
+        all: Arc::new(Semaphore::new(max)),
+        strangers: Arc::new(Semaphore::new((max / STRANGERS_SHARE).max(1))),
+    };
+    for listener in listeners {
+        let (intake, shutdown) = (Arc::clone(&intake), shutdown.clone());
+        acceptors.spawn(accept(intake, listener, shutdown, connections.clone(), places.clone()));
+    }
+    acceptors.close();
+    acceptors.wait().await;
+    connections.close();
+    if tokio::time::timeout(intake.settings.timeouts.drain, connections.wait()).await.is_err() {
+        warn!(
+            connections = connections.len(),
+            "SMTP connections did not end in time and are cut; their clients send again"
+        );
+    }
+}
+
+#[derive(Clone)]
+struct Places {
+    all: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+}
+
+async fn accept(
+    intake: Arc<Intake>,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+    connections: TaskTracker,
+    places: Places,
+) {
+    if let Ok(address) = listener.local_addr() {
+        info!(%address, "SMTP is listening");
+    }
+    loop {
+        let (stream, peer) = tokio::select! {
+            () = shutdown.cancelled() => return,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    warn!(%error, "accepting an SMTP connection failed; it is tried again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let kind = if policy::is_relay(&intake.settings, peer.ip()) { &places.all } else { &places.strangers };
+        let Ok(place) = Arc::clone(kind).try_acquire_owned() else {
+            turn_away(&intake, &stream, peer);
+            continue;
+        };
+        let (intake, shutdown) = (Arc::clone(&intake), shutdown.clone());
+        connections.spawn(async move {
+            let _place = place;
+            connection::serve(intake, stream, peer, shutdown).await;
+        });
+    }
+}
+
+/// One short line into an empty socket buffer: it is not waited for.
+fn turn_away(intake: &Intake, stream: &TcpStream, peer: SocketAddr) {
+    warn!(%peer, "turned an SMTP connection away: smtp.max_connections is reached");
+    let text = format!("{} has too many connections; try again in a minute", intake.settings.address.domain);
+    let reply = smtp::Reply::new(421, "4.3.2", text).slug(Cause::Draining.slug());
+    // A client that cannot be told sees the connection close, which means the same to it.
+    let _ = stream.try_write(reply.to_wire(smtp::Charset::Ascii).as_bytes());
+}
+
+/// For logs: the first letter and the domain.
+pub(crate) fn masked_address(address: Option<&str>) -> String {
+    match address.and_then(|address| address.rsplit_once('@')) {
+        Some((local, domain)) => format!("{}…@{domain}", local.chars().next().unwrap_or_default()),
+        None => "<>".to_owned(),
+    }
+}

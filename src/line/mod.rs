@@ -1,1 +1,360 @@
 //! Lines: a ready fax becomes a call, and the call an outcome.
+//!
+//! ```text
+//! claim for free channels ─► attempt row ─► SIP, T.38 or G.711, T.30 (foip) ─► verdict ─► final with its notice,
+//!        ▲                     (before the         │ each confirmed page                  or ready again later
+//!        └── lines that answer  phone rings)       ▼ store.page_confirmed before the next page starts
+//! ```
+//!
+//! In comes a fax in state `ready`; out goes `sent`, `partial`, `failed`, `unknown`, or `ready` with a later
+//! `not_before`. A line whose trunk does not answer takes no calls until it does, so that a dead trunk uses up no
+//! attempts. When the store is away in the middle of a call, the page's confirmation waits for it and the call ends
+//! when that takes too long: a page is never followed by the next one before its confirmation is durable.
+
+mod call;
+mod record;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use foip::agent::RegistrationGuard;
+use foip::{Agent, AgentSettings, TrunkSettings};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, DialConfig, SipConfig, dialplan};
+use crate::documents::Documents;
+use crate::domain::{Cause, FaxNumber};
+use crate::store::{CallWork, LineState, Owner, Result as StoreResult, Store};
+use crate::work::{Hint, Leases};
+
+/// A call's lease. Twice the longest failover of the store that was measured, so that one never ends a call.
+pub const CALL_LEASE: Duration = Duration::from_secs(45);
+
+/// How often a line whose trunk is down is asked whether it is back.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+/// No answer at all to the INVITE within this: the trunk is down. SIP's own 32 s are too long to try another line.
+const INVITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Faxes whose time is over that are ended at once; the rest follow a few seconds later.
+const OVERDUE_MAX: u32 = 100;
+
+/// What the line stage works with.
+#[derive(Clone)]
+pub struct Context {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The documents.
+    pub documents: Arc<Documents>,
+    /// Who claims.
+    pub owner: Owner,
+    /// What the workers of this process hold.
+    pub leases: Leases,
+    /// The gateway's domain, for the `Message-ID` of reports.
+    pub domain: String,
+    /// Dialling and retry rules.
+    pub dial: DialConfig,
+    /// Folder for documents of calls under way.
+    pub spool: PathBuf,
+    /// Wakes delivery when a report has become owed.
+    pub delivery_hint: Hint,
+}
+
+/// The agent: the part of the gateway that owns lines.
+pub struct LineAgent {
+    context: Context,
+    /// `[sip.NAME]`, for the dial plan.
+    sip: BTreeMap<String, SipConfig>,
+    lines: BTreeMap<String, Arc<Line>>,
+    calls: TaskTracker,
+    /// Ends the calls under way, after the page that is on the wire.
+    stop_calls: CancellationToken,
+    /// Wakes this stage when a call has ended and a channel is free again.
+    hint: Hint,
+}
+
+/// A trunk with its SIP user agent.
+struct Line {
+    name: String,
+    channels: u32,
+    trunk: TrunkSettings,
+    agent: Agent,
+    /// Kept up while the line lives; a trunk without user and password wants none.
+    _registration: Option<RegistrationGuard>,
+    calls: AtomicU32,
+    /// Since when the trunk has not answered, with what was seen.
+    down: Mutex<Option<(Instant, String)>>,
+}
+
+/// Why the lines cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LineError {
+    /// The local address cannot be used.
+    #[error("line \"{line}\": {source}; fix: set bind of [sip.{line}] to an address of this machine")]
+    Start {
+        /// The trunk.
+        line: String,
+        /// Why.
+        source: foip::AgentError,
+    },
+    /// The folder for calls cannot be made.
+    #[error("{path}: {source}; fix: make the data directory writable")]
+    Spool {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl LineAgent {
+    /// Binds the SIP addresses of every line of `config`.
+    pub async fn start(config: &Config, context: Context, hint: Hint) -> Result<Self, LineError> {
+        empty_spool(&context.spool).map_err(|source| LineError::Spool { path: context.spool.clone(), source })?;
+        let mut lines = BTreeMap::new();
+        for (name, settings) in &config.sip {
+            let agent = Agent::start(agent_settings(settings))
+                .await
+                .map_err(|source| LineError::Start { line: name.clone(), source })?;
+            let trunk = trunk_settings(name, settings);
+            let registration = register(&agent, &trunk);
+            let line = Line {
+                name: name.clone(),
+                channels: settings.channels,
+                trunk,
+                agent,
+                _registration: registration,
+                calls: AtomicU32::new(0),
+                down: Mutex::new(None),
+            };
+            lines.insert(name.clone(), Arc::new(line));
+        }
+        let stop_calls = CancellationToken::new();
+        Ok(Self { context, sip: config.sip.clone(), lines, calls: TaskTracker::new(), stop_calls, hint })
+    }
+
+    /// Claims as many faxes as channels are free and starts their calls. Answers how many.
+    pub async fn step(&self) -> StoreResult<usize> {
+        let free: u32 = self.lines.values().filter(|line| line.is_up()).map(|line| line.free()).sum();
+        if free == 0 {
+            return Ok(0);
+        }
+        let claimed = self.context.store.claim_calls(&self.context.owner, free, CALL_LEASE).await?;
+        let count = claimed.len();
+        for work in claimed {
+            let fax = work.fax.id.short();
+            // One fax that cannot be written back is no reason to drop the others: its lease runs out.
+            if let Err(error) = self.start_call(work).await {
+                tracing::warn!(%fax, %error, "the fax cannot be given back; its lease will run out");
+            }
+        }
+        Ok(count)
+    }
+
+    /// Starts the call of a claimed fax, or says why there is none.
+    async fn start_call(&self, work: CallWork) -> StoreResult<()> {
+        if call::is_sent(&work) {
+            return call::sent_already(&self.context, &work).await;
+        }
+        match self.line_for(&work.fax.number) {
+            Ok(channel) => {
+                let call = call::Call::new(self.context.clone(), channel, work, self.stop_calls.child_token());
+                let hint = self.hint.clone();
+                self.calls.spawn(async move {
+                    call.run().await;
+                    hint.wake();
+                });
+                Ok(())
+            }
+            Err(NoChannel::Now) => call::no_line(&self.context, &work).await,
+            Err(NoChannel::Never(why)) => call::not_allowed(&self.context, &work, why).await,
+        }
+    }
+
+    /// Ends what no line took before its time was over: a trunk that stays dead leaves nobody without an answer.
+    pub async fn give_up_overdue(&self) -> StoreResult<usize> {
+        let overdue = self.context.store.claim_overdue(&self.context.owner, OVERDUE_MAX, CALL_LEASE).await?;
+        for work in &overdue {
+            let ended = if call::is_sent(work) {
+                call::sent_already(&self.context, work).await
+            } else {
+                call::give_up(&self.context, work, Cause::LineDown).await
+            };
+            if let Err(error) = ended {
+                tracing::warn!(fax = %work.fax.id.short(), %error, "the fax cannot be ended; its lease will run out");
+            }
+        }
+        Ok(overdue.len())
+    }
+
+    /// Says how the lines do, and asks those that are down whether they are back.
+    pub async fn look_after_lines(&self) -> StoreResult<()> {
+        for line in self.lines.values() {
+            if line.down_for().is_some_and(|since| since >= PROBE_EVERY) {
+                line.probe().await;
+            }
+            self.context.store.line_seen(&line.state(&self.context.owner.node)).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends: no new call; those under way may finish until `deadline` and are then hung up after their page.
+    pub async fn drain(&self, deadline: Duration) {
+        self.calls.close();
+        if tokio::time::timeout(deadline, self.calls.wait()).await.is_err() {
+            self.stop_calls.cancel();
+            // A page at 2400 bit/s takes minutes; what is not over by then is settled from its attempt row.
+            let _ = tokio::time::timeout(deadline, self.calls.wait()).await;
+        }
+        for line in self.lines.values() {
+            line.agent.stop().await;
+        }
+    }
+
+    /// Takes a channel of the first line that may carry this number and answers. The dial plan is asked again here:
+    /// a rule that was tightened after the mail was accepted holds.
+    fn line_for(&self, number: &FaxNumber) -> Result<Channel, NoChannel> {
+        let plan = dialplan::plan(&self.context.dial, &self.sip, number)
+            .map_err(|refusal| NoChannel::Never(refusal.to_string()))?;
+        let lines = plan.lines.iter().filter_map(|name| self.lines.get(name));
+        lines.filter(|line| line.is_up()).find_map(Channel::take).ok_or(NoChannel::Now)
+    }
+}
+
+/// Why no channel carries a number.
+enum NoChannel {
+    /// All are taken or down.
+    Now,
+    /// The dial plan does not allow it (any more).
+    Never(String),
+}
+
+impl Line {
+    fn free(&self) -> u32 {
+        self.channels.saturating_sub(self.calls.load(Ordering::Acquire))
+    }
+
+    fn is_up(&self) -> bool {
+        self.lock_down().is_none()
+    }
+
+    fn down_for(&self) -> Option<Duration> {
+        self.lock_down().as_ref().map(|(since, _)| since.elapsed())
+    }
+
+    fn mark_down(&self, why: &str) {
+        tracing::warn!(line = %self.name, why, "the trunk does not answer; no calls on it until it does");
+        *self.lock_down() = Some((Instant::now(), why.to_owned()));
+    }
+
+    async fn probe(&self) {
+        match self.agent.options(&self.trunk).await {
+            // RFC 3261 §11: any final answer at all says that somebody is there.
+            Ok(status) if !status.local => {
+                tracing::info!(line = %self.name, code = status.code, "the trunk answers again");
+                *self.lock_down() = None;
+            }
+            Ok(_) | Err(_) => *self.lock_down() = Some((Instant::now(), "no answer to OPTIONS".to_owned())),
+        }
+    }
+
+    fn state(&self, node: &str) -> LineState {
+        let down = self.lock_down().as_ref().map(|(_, why)| why.clone());
+        LineState {
+            line: self.name.clone(),
+            node: node.to_owned(),
+            channels: self.channels,
+            calls: self.calls.load(Ordering::Acquire),
+            up: down.is_none(),
+            detail: down.unwrap_or_else(|| self.trunk.server.clone()),
+            seen_at: crate::domain::Timestamp(0),
+        }
+    }
+
+    fn lock_down(&self) -> std::sync::MutexGuard<'_, Option<(Instant, String)>> {
+        self.down.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// One channel of a line, taken for one call and free again when dropped.
+struct Channel {
+    line: Arc<Line>,
+}
+
+impl Channel {
+    fn take(line: &Arc<Line>) -> Option<Self> {
+        let taken = line
+            .calls
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |calls| (calls < line.channels).then_some(calls + 1));
+        taken.is_ok().then(|| Self { line: Arc::clone(line) })
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.line.calls.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Makes the folder, and removes the documents of calls that an earlier life of this process did not end.
+fn empty_spool(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(call::SPOOLED) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells the trunk where we are, when there is a user to be known by. A trunk that refuses may take calls all the same:
+/// the call's own digest authentication decides.
+fn register(agent: &Agent, trunk: &TrunkSettings) -> Option<RegistrationGuard> {
+    trunk.user.as_ref().zip(trunk.password.as_ref())?;
+    match agent.register(trunk) {
+        Ok(guard) => Some(guard),
+        Err(error) => {
+            tracing::warn!(line = %trunk.name, %error, "the line is not registered");
+            None
+        }
+    }
+}
+
+fn agent_settings(settings: &SipConfig) -> AgentSettings {
+    AgentSettings {
+        bind: settings.bind,
+        advertised: None,
+        media_ports: None,
+        user_agent: concat!("faxwell/", env!("CARGO_PKG_VERSION")).to_owned(),
+        incoming_max: 0,
+        seed: fastrand::u64(..),
+    }
+}
+
+fn trunk_settings(name: &str, settings: &SipConfig) -> TrunkSettings {
+    TrunkSettings {
+        name: name.to_owned(),
+        server: settings.server.clone(),
+        user: settings.user.clone(),
+        password: settings.password.clone(),
+        number: settings.number.clone(),
+        t38: settings.t38.enabled,
+        fallback_g711: settings.t38.fallback_g711,
+        reinvite_after: settings.t38.reinvite_after,
+        ecm: settings.t38.ecm,
+        max_rate_bps: settings.t38.max_rate_bps,
+        t38_version: settings.t38.version,
+        max_datagram: None,
+        pace: settings.pace,
+        invite_timeout: INVITE_TIMEOUT,
+        ring_timeout: settings.ring_timeout,
+    }
+}

@@ -1,8 +1,26 @@
 //! A mail's octets in; its text, attachments and the header fields that matter out.
 //!
-//! Nothing is lost silently: what cannot be read is an error that names the part.
+//! Nothing is lost silently: what cannot be read is an error that names the part. Four steps: [`header`] splits the
+//! header block into fields, [`tree`] cuts the parts at their boundaries, [`transfer`] undoes base64 and
+//! quoted-printable, [`text`] turns octets into Unicode; [`select`] then decides what is text and what is attachment.
+//! RFC 5322, 2045-2047, 2231, 2387 (related), 3676 (flowed), 1847 (signed, encrypted).
+//!
+//! mailparse reads parameters and address lists. The cutting of parts is ours, because mailparse takes each line that
+//! begins with the boundary for a boundary and loses the rest of that line, and because depth, count and size need limits.
+
+mod header;
+mod select;
+#[cfg(test)]
+mod tests;
+mod text;
+mod transfer;
+mod tree;
+
+pub(crate) use header::clean;
 
 use crate::domain::Cause;
+use header::Field;
+use tree::Budget;
 
 /// A mail that was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,6 +45,8 @@ pub struct Mail {
     pub body: Option<Body>,
     /// Its attachments, in the order of the mail.
     pub attachments: Vec<Attachment>,
+    /// Names of pictures that only the HTML version shows while the plain text is used: logos of signatures, mostly.
+    pub left_out: Vec<String>,
 }
 
 /// Name and address.
@@ -68,4 +88,71 @@ pub struct MimeError {
     pub cause: Cause,
     /// What is wrong and where, one line.
     pub detail: String,
+}
+
+impl MimeError {
+    fn unsupported(detail: impl Into<String>) -> Self {
+        Self { cause: Cause::DocumentUnsupported, detail: detail.into() }
+    }
+
+    fn damaged(detail: impl Into<String>) -> Self {
+        Self { cause: Cause::DocumentDamaged, detail: detail.into() }
+    }
+}
+
+/// Reads a whole mail: header and content. Lines may end in CRLF or LF.
+///
+/// # Errors
+/// `document-unsupported` for encrypted mail, unknown charsets and transfer encodings, and for more depth, parts or
+/// header than the limits allow; `document-damaged` for a part that cannot be decoded. The detail names the part.
+pub fn read(raw: &[u8]) -> Result<Mail, MimeError> {
+    let mut budget = Budget::default();
+    let root = tree::parse(raw, &mut budget)?;
+    let mut mail = from_header(&root.fields);
+    // RFC 3834 §2: a report is an automatic mail whether or not it says so.
+    mail.automatic |= root.media.kind == "multipart/report";
+    let content = select::select(&root)?;
+    mail.body = content.body;
+    mail.attachments = content.attachments;
+    mail.left_out = content.left_out;
+    Ok(mail)
+}
+
+fn from_header(fields: &[Field<'_>]) -> Mail {
+    let first = |name: &str| fields.iter().find(|f| f.name == name);
+    let mailboxes =
+        |name: &str| fields.iter().filter(|f| f.name == name).flat_map(Field::mailboxes).collect::<Vec<_>>();
+    let mut to = mailboxes("to");
+    to.extend(mailboxes("cc"));
+    Mail {
+        subject: first("subject").map(Field::text).unwrap_or_default(),
+        from: mailboxes("from").into_iter().next(),
+        to,
+        message_id: first("message-id").and_then(Field::message_id),
+        reply_to: mailboxes("reply-to").into_iter().next(),
+        automatic: is_automatic(fields),
+        fax_fields: fields
+            .iter()
+            .filter(|f| f.name.starts_with("x-fax-"))
+            .map(|f| (f.name.clone(), f.text()))
+            .collect(),
+        received_count: fields.iter().filter(|f| f.name == "received").count(),
+        ..Mail::default()
+    }
+}
+
+/// RFC 3834 §2 and the older signs of bulk mail that it lists.
+fn is_automatic(fields: &[Field<'_>]) -> bool {
+    fields.iter().any(|field| {
+        let value = field.text().to_ascii_lowercase();
+        match field.name.as_str() {
+            // RFC 3834 §5: any value but "no" (parameters may follow).
+            "auto-submitted" => value.split([';', ' ', '(']).next() != Some("no"),
+            "precedence" => matches!(value.as_str(), "bulk" | "junk" | "list"),
+            "list-id" => true,
+            // MS-OXCMAIL: a sender that wants no automatic answer of any kind.
+            "x-auto-response-suppress" => value.split(',').any(|v| matches!(v.trim(), "all" | "autoreply")),
+            _ => false,
+        }
+    })
 }

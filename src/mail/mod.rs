@@ -1,3 +1,4 @@
-//! Mail: reading MIME, building messages.
+//! Mail: reading MIME, building reports.
 
+pub mod build;
 pub mod mime;

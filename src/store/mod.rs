@@ -6,7 +6,13 @@
 //! ([`Store::record_fact`], [`Store::page_confirmed`]) are accepted even from a stale token: what the far end was
 //! told cannot be taken back. The conformance suite in `store/conformance.rs` runs against every implementation.
 
+#[cfg(test)]
+mod conformance;
 pub mod model;
+mod report;
+mod sqlite;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::time::Duration;
 
@@ -14,6 +20,7 @@ use async_trait::async_trait;
 
 use crate::domain::{AttemptId, FaxId, MessageId, NoticeId, ShortId, Timestamp};
 pub use model::*;
+pub use sqlite::{SqliteSettings, SqliteStore, WriterStats};
 
 /// Why the store did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -52,22 +59,24 @@ pub trait Store: Send + Sync + 'static {
     /// The store's clock: the only one that decides about leases.
     async fn now(&self) -> Result<Timestamp>;
 
-    /// Writes and rolls back; errors when nothing can be stored now.
+    /// Writes a row of its own and commits it; errors when nothing can be stored now.
     async fn check_writable(&self) -> Result<()>;
 
     // ---- intake/
 
     /// Stores a message with its faxes. The documents it names are durable already.
     ///
-    /// A message whose `idem_key` was stored before changes nothing and answers [`Submitted::Duplicate`].
+    /// A message whose `idem_key` was stored before changes nothing and answers [`Submitted::Duplicate`]. The same
+    /// message submitted again under its id (the first answer got lost) changes nothing and is `Accepted`.
+    /// [`StoreError::IdTaken`] when an id or short id is another's: make new ids and repeat.
     async fn submit(&self, message: NewMessage) -> Result<Submitted>;
 
     // ---- render/
 
-    /// Leases every claimable fax in state `accepted` of the message that waits longest.
+    /// Leases every claimable fax in state `accepted` of one message: the most urgent, then the one that waits longest.
     async fn claim_render(&self, owner: &Owner, lease: Duration) -> Result<Option<RenderWork>>;
 
-    /// `accepted` → `ready`: the pages are stored. `first_try_at` is when the first call may start.
+    /// `accepted` → `ready`: the pages are stored. The first call may start at once, or at [`NewFax::not_before`].
     async fn rendered(&self, fax: FaxId, token: LeaseToken, pages: RenderedPages) -> Result<()>;
 
     /// Gives the lease back; the fax is claimable again from `not_before`.
@@ -79,30 +88,44 @@ pub trait Store: Send + Sync + 'static {
     // ---- line/
 
     /// Leases up to `limit` faxes in state `ready` whose time has come, urgent and old ones first; never two for one
-    /// number, and none for a number that a call is open for.
+    /// number, and none for a number that a call is open for or leased for elsewhere. A fax with an open attempt is not
+    /// claimable before that is ended or settled.
     async fn claim_calls(&self, owner: &Owner, limit: u32, lease: Duration) -> Result<Vec<CallWork>>;
 
-    /// Records the attempt before the first packet leaves, and counts it.
+    /// Leases up to `limit` faxes in state `ready` whose time is over, those that wait for their time or for a line too.
+    /// A fax with an open attempt is not among them.
+    async fn claim_overdue(&self, owner: &Owner, limit: u32, lease: Duration) -> Result<Vec<CallWork>>;
+
+    /// Records the attempt before the first packet leaves, counts it and answers its number. Repeating it with the same
+    /// id answers the same.
+    ///
+    /// `LeaseLost` also when the lease has run out; `Refused` when `first_page` is not the first unconfirmed page (a
+    /// late confirmation may have come in since the claim: give the fax back with [`Store::call_again`]).
     async fn begin_attempt(&self, fax: FaxId, token: LeaseToken, attempt: NewAttempt) -> Result<u32>;
 
     /// Records something that happened in a call. Accepted from a stale token too.
     async fn record_fact(&self, attempt: AttemptId, fact: AttemptFact) -> Result<()>;
 
-    /// Records that the far end confirmed a page (MCF). Accepted from a stale token too; repeating it changes nothing.
+    /// Records that the far end confirmed a page (MCF). Accepted from a stale token and after the end of the fax too;
+    /// repeating it changes nothing. `Refused` for a page that the fax does not have.
     async fn page_confirmed(&self, attempt: AttemptId, page: ConfirmedPage) -> Result<()>;
 
     /// Closes the attempt and moves the fax on: again later, or final with its notice. Releases the lease.
+    ///
+    /// `Refused` when the end is not true: `sent` wants every page confirmed, `partial` some but not all, `failed` none,
+    /// `unknown` and another call not all. The lease is kept then.
     async fn end_attempt(&self, attempt: AttemptId, token: LeaseToken, end: AttemptEnd, next: Next) -> Result<()>;
 
     /// Gives a claimed fax back without an attempt (no channel, line down): not counted, due again at `not_before`.
     async fn call_again(&self, fax: FaxId, token: LeaseToken, not_before: Timestamp, why: &str) -> Result<()>;
 
-    /// `ready` → final without a call (its time is over, the number is not allowed any more).
+    /// `ready` → final without a call: its time is over, the number is not allowed any more, or a late fact has
+    /// confirmed its last page (`sent`).
     async fn call_failed(&self, fax: FaxId, token: LeaseToken, end: FinalEnd) -> Result<()>;
 
     // ---- deliver/
 
-    /// Leases up to `limit` notices that are owed and due.
+    /// Leases up to `limit` notices that are owed and due, oldest first. Counts the try.
     async fn claim_notices(&self, owner: &Owner, limit: u32, lease: Duration) -> Result<Vec<NoticeWork>>;
 
     /// `owed` → `sent`; `taken_by` says which host took it with which reply.
@@ -116,8 +139,12 @@ pub trait Store: Send + Sync + 'static {
 
     // ---- ownership and maintenance
 
-    /// Extends every lease this owner still holds, all in one statement. Answers how many.
-    async fn renew(&self, owner: &Owner, lease: Duration) -> Result<u64>;
+    /// Extends those of the leases in `held` that this owner still holds, all in one transaction; never shortens one.
+    /// Answers how many. A lease that has run out and that nobody took meanwhile is still held.
+    ///
+    /// What is not in `held` runs out: a claim whose answer got lost, or whose worker has failed, belongs to nobody in
+    /// this process, and renewing it would keep its fax from everybody for ever.
+    async fn renew(&self, owner: &Owner, held: &[Lease], lease: Duration) -> Result<u64>;
 
     /// Frees what earlier lives of this node still hold: leases without an open attempt become claimable at once;
     /// open attempts become orphans. Called once at start, before any worker claims.
@@ -126,7 +153,8 @@ pub trait Store: Send + Sync + 'static {
     /// Attempts that are open while nobody holds a valid lease on their fax.
     async fn orphans(&self) -> Result<Vec<Orphan>>;
 
-    /// Closes an orphan and moves its fax on. Refused with `LeaseLost` when somebody settled it before.
+    /// Closes an orphan and moves its fax on. `LeaseLost` when somebody settled it before or its owner is back;
+    /// `Refused` when the end is not true any more (see [`Store::end_attempt`]): read the orphans again.
     async fn settle(&self, orphan: &Orphan, end: AttemptEnd, next: Next) -> Result<()>;
 
     /// Says that this node lives.

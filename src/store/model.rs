@@ -23,6 +23,15 @@ pub struct Owner {
 /// Rises by one with every claim of a row.
 pub type LeaseToken = i64;
 
+/// A lease that a worker of this process holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lease {
+    /// Of a fax, for its pages or its call.
+    Fax(FaxId, LeaseToken),
+    /// Of a notice.
+    Notice(NoticeId, LeaseToken),
+}
+
 /// SHA-256 of a document's bytes: its name everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -162,7 +171,7 @@ pub struct NewFax {
     pub notify: NotifyOn,
     /// When the first call may start at the earliest; none means at once.
     pub not_before: Option<Timestamp>,
-    /// When to give up.
+    /// When to give up, counted from when the first call may start.
     pub give_up_after: std::time::Duration,
 }
 
@@ -275,6 +284,13 @@ pub struct RenderWork {
     pub crashes: u32,
 }
 
+impl RenderWork {
+    /// The leases that came with it.
+    pub fn leases(&self) -> Vec<Lease> {
+        self.faxes.iter().map(|(fax, token)| Lease::Fax(fax.id, *token)).collect()
+    }
+}
+
 /// Pages that a renderer made.
 #[derive(Debug, Clone)]
 pub struct RenderedPages {
@@ -325,6 +341,13 @@ pub struct CallWork {
     pub lease_until: Timestamp,
     /// Causes of the attempts so far, oldest first.
     pub earlier: Vec<Cause>,
+}
+
+impl CallWork {
+    /// The lease that came with it.
+    pub fn lease(&self) -> Lease {
+        Lease::Fax(self.fax.id, self.token)
+    }
 }
 
 /// An attempt that is about to begin.
@@ -529,6 +552,13 @@ pub struct NoticeWork {
     pub token: LeaseToken,
     /// Everything about its fax.
     pub record: FaxRecord,
+}
+
+impl NoticeWork {
+    /// The lease that came with it.
+    pub fn lease(&self) -> Lease {
+        Lease::Notice(self.notice.id, self.token)
+    }
 }
 
 /// Everything that is known of a fax.

@@ -1,0 +1,340 @@
+//! The gateway in one process: opens what the stages share, starts the stages, stops them in the right order.
+//!
+//! ```text
+//! start: store ─ documents ─ pretend fax machine (sandbox) ─ take back ─ stages (`stages`), intake LAST: a 250 is only
+//!        said when everything behind it runs ─ control socket, web
+//! stop:  the stages drain (`lifecycle`); console, far end and store last
+//! ```
+//! A stage that ends by itself ends the process: the service manager starts it anew, and leases make that harmless.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::tz::TimeZone;
+use tokio_util::sync::CancellationToken;
+
+use super::exit::{Exit, Failed};
+use super::images::StoredImages;
+use super::stages::{self, Parts};
+use super::{far_end, mail_readers};
+use crate::config::{Config, Role};
+use crate::console::{self, Accepted, Access, Readiness, Refusal, Services, Submission, Submit};
+use crate::documents::{Documents, DocumentsSettings};
+use crate::domain::{Clock as _, SystemClock, Timestamp};
+use crate::intake::{self, Handed, Intake, IntakeSettings};
+use crate::lifecycle::{self, Ending, LeaseKeeper, Lifecycle, Ready};
+use crate::line;
+use crate::render::{self, RenderSettings};
+use crate::store::{NodeState, Owner, SqliteSettings, SqliteStore, Store};
+use crate::work::Leases;
+
+/// Whether this gateway brings the pretend fax machine of its sandbox line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FarEndPlace {
+    /// It runs in this process.
+    Here,
+    /// Somebody else runs it, or there is none.
+    Elsewhere,
+}
+
+/// A running gateway.
+pub(super) struct Gateway {
+    config: Arc<Config>,
+    store: Arc<SqliteStore>,
+    far_end: Option<foip::far_end::FarEnd>,
+    life: Lifecycle,
+    /// Ends console and heartbeat, when nothing else runs any more.
+    stop: CancellationToken,
+    _leases: LeaseKeeper,
+}
+
+/// Time for everything to come to its end: calls finish their page, then their reports leave.
+const DRAIN: Duration = Duration::from_secs(stages::CALLS_END.as_secs() + 30);
+/// Time for the console to answer what it was asked.
+const CONSOLE_STOP: Duration = Duration::from_secs(3);
+/// How often a node says that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+impl Gateway {
+    /// Starts every role of the configuration. What was started is stopped again when a later part cannot start.
+    pub(super) async fn start(config: Config, far_end: FarEndPlace) -> Result<Self, Failed> {
+        let config = Arc::new(config);
+        let owner = Owner { node: config.node.clone(), epoch: uuid::Uuid::now_v7() };
+        let store = open_store(&config).await?;
+        let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+        let documents = open_documents(&config, Arc::clone(&shared))?;
+        let far_end = match far_end {
+            FarEndPlace::Here => start_far_end(&config).await?,
+            FarEndPlace::Elsewhere => None,
+        };
+        let taken_back = store.take_back(&owner).await.map_err(store_failed)?;
+        if taken_back.leases + taken_back.orphans > 0 {
+            tracing::info!(
+                leases = taken_back.leases,
+                orphans = taken_back.orphans,
+                "took back what an earlier life held"
+            );
+        }
+        let leases = Leases::new();
+        let keeper = LeaseKeeper::start(Arc::clone(&shared), owner.clone(), leases.clone(), line::CALL_LEASE);
+        let converter = converter(&config)?;
+        let parts = Parts { config: Arc::clone(&config), store: shared, documents, converter, owner, leases };
+        let mut life = Lifecycle::new();
+        let intake = stages::start(&mut life, &parts).await?;
+        let stop = CancellationToken::new();
+        start_console(&mut life, &parts, intake, &stop).await?;
+        start_heartbeat(&parts, life.drain(), stop.clone());
+        Ok(Self { config, store, far_end, life, stop, _leases: keeper })
+    }
+
+    /// The configuration in force.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Runs until SIGTERM or SIGINT has come and everything has drained, or until a part has failed.
+    pub(super) async fn run(self) -> Result<Exit, Failed> {
+        let signals = lifecycle::os_signals().map_err(|error| {
+            Failed::new(Exit::Failed, "cannot wait for signals", error.to_string(), "start it again")
+        })?;
+        let ending = self.life.wait(signals, DRAIN).await;
+        if let Some(far_end) = &self.far_end {
+            far_end.stop().await;
+        }
+        self.stop.cancel();
+        let _ = tokio::time::timeout(CONSOLE_STOP, self.store.close()).await;
+        let _ = std::fs::remove_file(self.config.control_socket());
+        match ending {
+            Ending::Drained => Ok(Exit::Ok),
+            Ending::Stopped { busy } => {
+                tracing::warn!(
+                    busy = busy.join(", "),
+                    "stopped before everything was done; the next start goes on with it"
+                );
+                Ok(Exit::Ok)
+            }
+            Ending::Failed { role, why } => {
+                let fix = "see the log, then start the gateway again: it goes on where it stopped";
+                Err(Failed::new(Exit::Failed, format!("the role {role} has failed"), why, fix))
+            }
+        }
+    }
+}
+
+async fn start_console(
+    life: &mut Lifecycle,
+    parts: &Parts,
+    intake: Arc<Intake>,
+    stop: &CancellationToken,
+) -> Result<(), Failed> {
+    let config = Arc::clone(&parts.config);
+    let services = Services {
+        config: Arc::clone(&config),
+        store: Arc::clone(&parts.store),
+        submit: Arc::new(ByIntake(intake)),
+        pages: Arc::new(StoredImages::new(parts.documents.clone(), parts.converter.clone())),
+        readiness: Arc::new(Roles { config: Arc::clone(&config), readiness: life.readiness(), drain: life.drain() }),
+    };
+    let control = console::bind_control(&config.control_socket()).await.map_err(console_failed)?;
+    let router = console::router(services.clone(), Access::Control);
+    // The commands ask through it until the very end, so it does not drain with the stages.
+    let serving = console::serve(control, router, stop.clone());
+    tokio::spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the control socket is gone; commands do not reach this gateway any more");
+        }
+    });
+    if let Some(address) = config.web.listen.filter(|_| config.roles.contains(&Role::Web)) {
+        let web = console::bind_web(address).await.map_err(console_failed)?;
+        let router = console::router(services, Access::of_web(&config));
+        let drain = life.drain();
+        life.spawn(Role::Web.as_str(), console::serve(web, router, drain));
+        life.readiness().set(Role::Web.as_str(), Ready::Yes);
+    }
+    Ok(())
+}
+
+/// Says every few seconds that this node lives.
+fn start_heartbeat(parts: &Parts, drain: CancellationToken, stop: CancellationToken) {
+    let store = Arc::clone(&parts.store);
+    let roles: Vec<&str> = parts.config.roles.iter().map(|role| role.as_str()).collect();
+    let mut node = NodeState {
+        owner: parts.owner.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        roles: roles.join(","),
+        started_at: SystemClock.now(),
+        seen_at: SystemClock.now(),
+        draining: false,
+    };
+    tokio::spawn(async move {
+        while !stop.is_cancelled() {
+            node.draining = drain.is_cancelled();
+            if let Err(error) = store.node_seen(&node).await {
+                tracing::warn!(%error, "cannot say that this node lives");
+            }
+            let period = HEARTBEAT.mul_f64(0.8 + 0.4 * fastrand::f64());
+            tokio::select! {
+                () = tokio::time::sleep(period) => {}
+                () = drain.cancelled(), if !node.draining => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    });
+}
+
+/// This program once more, locked up, for each document.
+fn converter(config: &Config) -> Result<pages::Converter, Failed> {
+    let program = std::env::current_exe().map_err(|error| {
+        let fix = "start the program by its whole path";
+        Failed::new(Exit::Failed, "cannot find this program's file", error.to_string(), fix)
+    })?;
+    let limits = pages::Limits {
+        wall: config.render.timeout,
+        memory_bytes: config.render.memory_bytes,
+        processes: config.render.workers,
+        ..pages::Limits::default()
+    };
+    Ok(pages::Converter::new(program, vec!["converter".into()], limits))
+}
+
+async fn open_store(config: &Config) -> Result<Arc<SqliteStore>, Failed> {
+    let store = SqliteStore::open(&config.store.database, Arc::new(SystemClock), SqliteSettings::default()).await;
+    store.map(Arc::new).map_err(|error| {
+        let message = format!("cannot use the store {}", config.store.database.display());
+        Failed::new(
+            Exit::Failed,
+            message,
+            error.to_string(),
+            "stop the other gateway, or name another directory with --data DIR",
+        )
+    })
+}
+
+fn open_documents(config: &Config, store: Arc<dyn Store>) -> Result<Documents, Failed> {
+    Documents::open(&config.store.documents, store, DocumentsSettings::default()).map_err(|error| {
+        let message = format!("cannot use the documents {}", config.store.documents.display());
+        Failed::new(Exit::Failed, message, error.to_string(), "make the directory writable and make room on its disk")
+    })
+}
+
+/// The sandbox's other end, when this configuration has a sandbox line.
+async fn start_far_end(config: &Config) -> Result<Option<foip::far_end::FarEnd>, Failed> {
+    let Some((_, line)) = config.sandbox_line() else { return Ok(None) };
+    let Ok(bind) = line.server.parse::<SocketAddr>() else { return Ok(None) };
+    let ledger = config.data.join("ledger");
+    far_end::start(bind, config.tray(), Some(ledger), line.pace).await.map(Some)
+}
+
+fn store_failed(error: crate::store::StoreError) -> Failed {
+    Failed::new(Exit::Failed, "the store does not work", error.to_string(), "see the log; check the disk")
+}
+
+fn console_failed(error: console::ConsoleError) -> Failed {
+    Failed::new(Exit::Failed, "the gateway cannot start", error.to_string(), "see the cause")
+}
+
+/// Resolves at SIGTERM or SIGINT.
+pub(super) async fn stop_signal() -> Result<(), Failed> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| {
+        Failed::new(Exit::Failed, "cannot wait for signals", error.to_string(), "start it again")
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Submissions of commands go to intake.
+struct ByIntake(Arc<Intake>);
+
+#[async_trait]
+impl Submit for ByIntake {
+    async fn submit(&self, submission: Submission) -> Result<Accepted, Refusal> {
+        let Submission { reverse_path, recipients, mail, client, idempotency_key } = submission;
+        let handed = Handed { from: reverse_path, recipients, mail, idempotency_key };
+        match intake::submit_mail(&self.0, &client, handed).await {
+            Ok(accepted) => {
+                let text = accepted.text();
+                Ok(Accepted { message: accepted.message, faxes: accepted.faxes, text })
+            }
+            Err(refusal) => Err(Refusal { cause: refusal.cause, detail: refusal.text }),
+        }
+    }
+}
+
+/// Whether this process does its work.
+struct Roles {
+    config: Arc<Config>,
+    readiness: lifecycle::Readiness,
+    drain: CancellationToken,
+}
+
+impl Readiness for Roles {
+    fn ready(&self, role: Option<Role>) -> Result<(), String> {
+        if self.drain.is_cancelled() {
+            return Err("draining".to_owned());
+        }
+        if let Some(role) = role.filter(|role| !self.config.roles.contains(role)) {
+            return Err(format!("the role {role} does not run here"));
+        }
+        let wanted = |name: &str| role.is_none_or(|role| role.as_str() == name);
+        for (name, state) in self.readiness.get().into_iter().filter(|(name, _)| wanted(name)) {
+            match state {
+                Ready::Yes => {}
+                Ready::Starting => return Err(format!("{name}: starting")),
+                Ready::No(why) => return Err(format!("{name}: {why}")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a preview is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PreviewFormat {
+    /// PDF of the fax pages.
+    Pdf,
+    /// TIFF-F as it would be sent.
+    Tiff,
+}
+
+/// Pages that nobody sends.
+pub(super) struct Preview {
+    /// The file.
+    pub(super) bytes: Vec<u8>,
+    /// Its pages.
+    pub(super) page_count: u32,
+}
+
+/// The pages of a mail to one recipient, made as the gateway makes them. Nothing is stored and nothing is dialled.
+pub(super) async fn preview(
+    config: &Config,
+    recipient: &str,
+    mail: Vec<u8>,
+    date: Timestamp,
+    format: PreviewFormat,
+) -> Result<Preview, Failed> {
+    let settings = IntakeSettings::new(config, super::covers());
+    let handed = Handed { from: None, recipients: vec![recipient.to_owned()], mail, idempotency_key: None };
+    let (message, faxes) = intake::preview(&settings, mail_readers(), &handed, date).map_err(|refusal| {
+        Failed::new(Exit::Failed, refusal.text.clone(), refusal.cause.entry().cause, refusal.cause.entry().fix)
+    })?;
+    let failed = |why: String| Failed::new(Exit::Failed, "no preview can be made", why, "correct the file it names");
+    let fax = faxes.first().ok_or_else(|| failed("the mail has no recipient".to_owned()))?;
+    let render = RenderSettings::new(config, TimeZone::system());
+    let made = render::preview(&converter(config)?, &render, &message, fax, &handed.mail)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    let page_count = made.page_count();
+    let bytes = match format {
+        PreviewFormat::Tiff => made.bytes,
+        PreviewFormat::Pdf => pages::pdf_out::wrap(&made.bytes).map_err(|error| failed(error.to_string()))?,
+    };
+    Ok(Preview { bytes, page_count })
+}

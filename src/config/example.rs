@@ -1,0 +1,134 @@
+//! The annotated example: every setting with its default, made from the table of settings.
+
+use std::fmt::Write as _;
+
+use super::keys::{KEYS, Key, SECTIONS, Section, Status};
+
+const HEAD: &str = "\
+# Faxwell: every setting with its default. What has none is commented out with an example.
+# With no file at all the gateway is a sandbox on loopback; with a file, nothing listens beyond loopback and nobody may
+# submit or be called until it says so. Check a file with: faxwell config check -c FILE
+# Durations are texts with ms, s, m, h or d; sizes with kB, MB, GB, KiB, MiB or GiB. Relative paths begin at this file's
+# folder. Every setting can be overridden by a variable, as in FAXWELL_SMTP__LISTEN=0.0.0.0:25.
+";
+
+/// Column that the remarks begin at.
+const REMARK_COLUMN: usize = 48;
+
+/// The text of `config/faxwell.toml`.
+pub fn example() -> String {
+    let mut out = HEAD.to_owned();
+    let shown = SECTIONS.iter().filter(|section| section.path.is_empty() || !section.doc.is_empty());
+    for section in shown {
+        section_text(section, &mut out);
+    }
+    out
+}
+
+fn section_text(section: &Section, out: &mut String) {
+    let live = |key: &&Key| !matches!(key.status, Status::Refused(..));
+    let inside: Vec<(&Key, &str)> =
+        KEYS.iter().filter(live).filter_map(|key| Some((key, name_in(key, section)?))).collect();
+    if inside.is_empty() {
+        return;
+    }
+    // Tables with a chosen name do not exist by default: all of them is commented out.
+    let named =
+        section.path.ends_with('*') || inside.iter().all(|(key, _)| key.default.is_none() && key.path.ends_with('*'));
+    let mark = if named { "# " } else { "" };
+    out.push('\n');
+    if !section.path.is_empty() {
+        let _ = writeln!(out, "# {}", section.doc);
+        let _ = writeln!(out, "{mark}[{}]", section.path.replace('*', section.example_name));
+    }
+    for (key, name) in inside {
+        let name = if name == "*" { format!("\"{}\"", section.example_name) } else { name.to_owned() };
+        let required = key.path == "domain" || key.path == "delivery.smarthost";
+        let mark = if named || (key.default.is_none() && !required) { "# " } else { "" };
+        let setting = format!("{mark}{name} = {}", key.example);
+        let _ = writeln!(out, "{setting:REMARK_COLUMN$}  # {}", key.doc);
+    }
+}
+
+/// The key's name within the section; dotted for tables that have no heading of their own.
+fn name_in<'a>(key: &'a Key, section: &Section) -> Option<&'a str> {
+    let inside = |path: &str| -> Option<&'a str> {
+        if path.is_empty() { Some(key.path) } else { key.path.strip_prefix(path)?.strip_prefix('.') }
+    };
+    let name = inside(section.path)?;
+    let deeper = SECTIONS.iter().any(|other| {
+        let nested = other.path.len() > section.path.len() && !other.doc.is_empty();
+        nested && inside(other.path).is_some()
+    });
+    (!deeper).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{Around, load_text};
+    use super::*;
+
+    fn root() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+    }
+
+    #[test]
+    fn the_file_in_config_is_the_example() {
+        let path = root().join("config/faxwell.toml");
+        if std::env::var_os("FAXWELL_BLESS").is_some() {
+            std::fs::write(&path, example()).unwrap();
+        }
+        let file = std::fs::read_to_string(path).unwrap();
+        assert!(file == example(), "run: faxwell config example > config/faxwell.toml");
+    }
+
+    #[test]
+    fn the_example_sets_every_default_to_its_default() {
+        let loaded = load_text("example", &example(), Path::new("/etc/faxwell"), &Around::default())
+            .map_err(|p| p.render())
+            .unwrap();
+        for effective in &loaded.effective {
+            let key = KEYS.iter().find(|key| key.path == effective.key).unwrap();
+            if let Some(default) = key.default {
+                assert_eq!(effective.value.as_deref(), Some(default), "{}", key.path);
+                assert!(effective.origin.starts_with("example:"), "{} is not in the example", key.path);
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_with_every_remark_taken_away_is_valid_too() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("secrets")).unwrap();
+        std::fs::write(folder.path().join("secrets/trunk1"), "hunter2\n").unwrap();
+        let setting =
+            |line: &&str| line.starts_with('[') || line.split('#').next().is_some_and(|code| code.contains(" = "));
+        let bare = example();
+        let bare: Vec<&str> =
+            bare.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)).filter(setting).collect();
+        // The one pair that excludes one another.
+        let bare: Vec<&str> = bare.into_iter().filter(|line| !line.starts_with("maildir")).collect();
+        let loaded =
+            load_text("example", &bare.join("\n"), folder.path(), &Around::default()).map_err(|p| p.render()).unwrap();
+        let line = &loaded.config.sip["trunk1"];
+        assert_eq!((line.channels, line.password.as_deref()), (2, Some("hunter2")));
+        assert_eq!(loaded.config.inbound.did["+41440000001"], ["sales@example.com"]);
+    }
+
+    #[test]
+    fn the_production_file_is_valid_without_warnings_but_for_what_is_kept_for_later() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("secrets")).unwrap();
+        std::fs::write(folder.path().join("secrets/trunk1"), "hunter2\n").unwrap();
+        let secret = folder.path().join("secrets/trunk1");
+        std::fs::set_permissions(secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let text = std::fs::read_to_string(root().join("config/production.toml")).unwrap();
+        let loaded =
+            load_text("production.toml", &text, folder.path(), &Around::default()).map_err(|p| p.render()).unwrap();
+        let codes: Vec<&str> =
+            loaded.warnings.list.iter().map(|problem| problem.code).filter(|code| *code != "not-used-yet").collect();
+        assert!(codes.is_empty(), "{}", loaded.warnings.render());
+    }
+}

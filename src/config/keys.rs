@@ -1,0 +1,511 @@
+//! The one table of settings: what each key is called, what it takes, its default, and what it is for.
+//!
+//! Checking, defaults, `config show`, `config example` and the reference all read this table, so that they cannot
+//! differ. `*` in a path stands for a name that the administrator chooses.
+
+use super::values::{self, Parsed};
+
+/// A setting.
+#[derive(Debug)]
+pub struct Key {
+    /// Its path, as in `sip.*.channels`.
+    pub path: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// Its default as TOML; none when leaving it out means something else (see `doc`).
+    pub default: Option<&'static str>,
+    /// A value as TOML, shown where there is no default.
+    pub example: &'static str,
+    /// Whether it works in this version.
+    pub status: Status,
+    /// What it is for, one line.
+    pub doc: &'static str,
+}
+
+/// What a setting takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// One text with this meaning; the first member says what it is called in messages.
+    Text(&'static str, fn(&str) -> Parsed<()>),
+    /// A list of such texts, at most this many; one text stands for a list of one.
+    Texts(&'static str, fn(&str) -> Parsed<()>, usize),
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A list of these words.
+    Words(&'static [&'static str]),
+    /// A whole number in this range.
+    Integer(u64, u64),
+    /// `true` or `false`.
+    Flag,
+    /// A duration in this range, as written.
+    Duration(&'static str, &'static str),
+    /// A size in this range, as written.
+    Size(&'static str, &'static str),
+    /// `{ file = "…" }` or `{ env = "…" }`.
+    Secret,
+    /// Anything: the setting is refused before its value matters.
+    Any,
+}
+
+/// Whether a setting works in this version.
+#[derive(Debug, Clone, Copy)]
+pub enum Status {
+    /// It does.
+    Live,
+    /// It is kept for later and does no harm: a warning.
+    Later(&'static str),
+    /// Ignoring it would be dangerous or would surprise: an error with this cause and this fix.
+    Refused(&'static str, &'static str),
+}
+
+/// A table of settings.
+#[derive(Debug)]
+pub struct Section {
+    /// Its path, as in `sip.*`.
+    pub path: &'static str,
+    /// What it is called in messages: "a SIP trunk".
+    pub title: &'static str,
+    /// The name that stands for `*` in the example.
+    pub example_name: &'static str,
+    /// What it is for, one line.
+    pub doc: &'static str,
+}
+
+use Kind::{Any, Duration, Flag, Integer, Secret, Size, Text, Texts, Word, Words};
+use Status::{Later, Live, Refused};
+
+const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key { path, kind, default: Some(default), example: default, status: Live, doc }
+}
+
+const fn unset(path: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
+    Key { path, kind, default: None, example, status: Live, doc }
+}
+
+const fn refused(path: &'static str, what: &'static str, fix: &'static str) -> Key {
+    Key { path, kind: Any, default: None, example: "", status: Refused(what, fix), doc: "" }
+}
+
+/// Every table, in the order of the example.
+pub const SECTIONS: &[Section] = &[
+    Section { path: "", title: "the top of the file", example_name: "", doc: "" },
+    Section { path: "store", title: "[store]", example_name: "", doc: "Where mails, states and pages are kept." },
+    Section { path: "smtp", title: "[smtp]", example_name: "", doc: "How mail comes in." },
+    Section { path: "render", title: "[render]", example_name: "", doc: "How mails become pages." },
+    Section { path: "sip", title: "[sip]", example_name: "", doc: "" },
+    Section {
+        path: "sip.*",
+        title: "a SIP trunk",
+        example_name: "trunk1",
+        doc: "A line: a SIP trunk, best with T.38. As many as needed, each with a name of its own.",
+    },
+    Section { path: "sip.*.t38", title: "t38 of a SIP trunk", example_name: "", doc: "" },
+    Section {
+        path: "dial",
+        title: "[dial]",
+        example_name: "",
+        doc: "Which numbers may be called, when, and over which line. Try it: faxwell dial explain NUMBER",
+    },
+    Section { path: "dial.retry", title: "dial.retry", example_name: "", doc: "" },
+    Section { path: "dial.route", title: "[dial.route]", example_name: "", doc: "" },
+    Section {
+        path: "dial.route.*",
+        title: "a route",
+        example_name: "germany",
+        doc: "A route: the longest prefix wins; without a route every line is used in the order of their names.",
+    },
+    Section { path: "inbound", title: "[inbound]", example_name: "", doc: "Who gets received faxes." },
+    Section {
+        path: "inbound.did",
+        title: "[inbound.did]",
+        example_name: "+41440000001",
+        doc: "Mailboxes by called number.",
+    },
+    Section { path: "delivery", title: "[delivery]", example_name: "", doc: "How confirmations go out." },
+    Section { path: "delivery.notify", title: "delivery.notify", example_name: "", doc: "" },
+    Section { path: "web", title: "[web]", example_name: "", doc: "Status page and health checks." },
+];
+
+const ROLES: &[&str] = &["smtp", "render", "line", "deliver", "web", "maintain"];
+const STYLES: &[&str] = &["image", "text", "off"];
+const NO_TLS: &str = "TLS for SMTP is not built yet in this version; mail would come in unencrypted";
+const NO_LOGIN: &str = "logging in over SMTP is not built yet in this version; nobody could submit by this account";
+const NO_IMAP: &str = "picking up mail over IMAP is not built yet in this version";
+const NO_RETAIN: &str = "deleting old faxes by itself is not built yet in this version; they would be kept for ever";
+const NO_HOSTS: &str = "PostgreSQL is not built yet in this version; the store is SQLite on this machine";
+const NO_PROXY: &str =
+    "the PROXY protocol is not built yet in this version; smtp.relay would see the balancer's address";
+const NO_WEB_LOGIN: &str = "logging in to the web console is not built yet in this version";
+const NO_INBOUND: &str = "receiving faxes is not built yet in this version";
+const NO_DELAYED: &str = "mails about delayed faxes are not built yet in this version";
+
+/// Every setting, in the order of the example.
+pub const KEYS: &[Key] = &[
+    unset(
+        "domain",
+        Text("a domain name", values::domain),
+        "\"fax.example.com\"",
+        "Required. Mail to +41441234567@ this domain becomes a fax.",
+    ),
+    unset(
+        "node",
+        Text("a name", values::name),
+        "\"gw-a\"",
+        "Name of this node, unique in the cluster; left out: the host name.",
+    ),
+    key(
+        "data",
+        Text("a path", values::path),
+        "\"/var/lib/faxwell\"",
+        "Everything the gateway writes lies here. --data and FAXWELL_DATA win.",
+    ),
+    key(
+        "roles",
+        Words(ROLES),
+        "[\"smtp\", \"render\", \"line\", \"deliver\", \"web\", \"maintain\"]",
+        "What this process does.",
+    ),
+    unset(
+        "store.database",
+        Text("a path", values::path),
+        "\"faxwell.db\"",
+        "SQLite file; left out: faxwell.db below `data`.",
+    ),
+    unset(
+        "store.documents",
+        Text("a path", values::path),
+        "\"documents\"",
+        "Directory of mails and pages; left out: documents below `data`.",
+    ),
+    refused("store.hosts", NO_HOSTS, "remove store.hosts"),
+    refused("store.retain", NO_RETAIN, "remove store.retain, and delete by hand until it is built"),
+    key(
+        "smtp.listen",
+        Texts("addresses with ports", |s| values::listen(s).map(drop), 16),
+        "[\"127.0.0.1:2525\"]",
+        "Where mail comes in; \"0.0.0.0:25\" for every IPv4 interface.",
+    ),
+    key(
+        "smtp.relay",
+        Texts("networks", |s| values::relay(s).map(drop), 1000),
+        "[]",
+        "Networks that may submit. Empty: nobody may.",
+    ),
+    key(
+        "smtp.senders",
+        Texts("sender patterns", values::sender, 1000),
+        "[]",
+        "Reverse-paths that may fax, as in \"*@example.com\". Empty: any from these networks.",
+    ),
+    key("smtp.max_size", Size("64kB", "1GB"), "\"25MB\"", "Largest mail."),
+    key(
+        "smtp.max_recipients",
+        Integer(100, 10_000),
+        "100",
+        "Most recipients of one mail (RFC 5321: 100 at the least).",
+    ),
+    key("smtp.max_connections", Integer(1, 10_000), "200", "Most connections at once."),
+    refused("smtp.tls", NO_TLS, "remove smtp.tls and keep smtp.listen on loopback or a trusted network"),
+    refused("smtp.proxy_protocol_from", NO_PROXY, "remove it and let the balancer keep the client's address"),
+    refused("account", NO_LOGIN, "remove [account.…] and allow the device's address in smtp.relay"),
+    refused("imap", NO_IMAP, "remove [imap.…] and let the mailbox forward to the gateway over SMTP"),
+    key("render.paper", Word(&["a4", "letter", "legal"]), "\"a4\"", "Paper: a4, letter or legal."),
+    key(
+        "render.quality",
+        Word(&["standard", "fine", "superfine"]),
+        "\"fine\"",
+        "Line density: standard, fine or superfine.",
+    ),
+    key("render.cover", Text("the name of a cover", values::cover), "\"plain\"", "Cover page, or \"none\"."),
+    key(
+        "render.body",
+        Word(&["cover", "page", "drop"]),
+        "\"cover\"",
+        "Where the mail's text goes: cover, page or drop.",
+    ),
+    key("render.max_pages", Integer(1, 10_000), "100", "Most pages of one fax."),
+    key("render.timeout", Duration("1s", "1h"), "\"2m\"", "Time that one document may take."),
+    key("render.memory", Size("64MiB", "64GiB"), "\"1GiB\"", "Memory that one converter may take."),
+    key("render.workers", Integer(1, 64), "2", "Converters at once."),
+    key("render.office", Word(&["off"]), "\"off\"", "Office documents: off; they are refused with a clear answer."),
+    unset(
+        "sip.*.server",
+        Text("a SIP server", values::sip_server),
+        "\"sip.carrier.net:5060\"",
+        "Required. Where calls go, over UDP.",
+    ),
+    key(
+        "sip.*.bind",
+        Text("an address with a port", |s| values::listen(s).map(drop)),
+        "\"0.0.0.0:0\"",
+        "Local address of SIP and media; port 0: any free one.",
+    ),
+    unset(
+        "sip.*.user",
+        Text("a SIP user name", values::sip_user),
+        "\"4144000\"",
+        "User of the carrier's login; left out: none.",
+    ),
+    unset(
+        "sip.*.password",
+        Secret,
+        "{ file = \"secrets/trunk1\" }",
+        "Its password: { file = … } or { env = … }, never inline.",
+    ),
+    unset(
+        "sip.*.number",
+        Text("an international number", values::number),
+        "\"+41440000000\"",
+        "Required. Caller ID and station ID.",
+    ),
+    key("sip.*.channels", Integer(1, 1000), "2", "Calls at once."),
+    key("sip.*.ring_timeout", Duration("5s", "5m"), "\"1m\"", "No answer by then: hang up."),
+    key("sip.*.sandbox", Flag, "false", "The sandbox's line: dials +999 numbers on this machine and nothing else."),
+    key(
+        "sip.*.pace",
+        Text("a pace", |s| values::pace(s).map(drop)),
+        "\"real-time\"",
+        "Media clock; faster than real time (\"30x\") on the sandbox's line only.",
+    ),
+    key("sip.*.t38.enabled", Flag, "true", "Whether T.38 is used at all."),
+    key("sip.*.t38.ecm", Flag, "true", "Whether error correction is offered."),
+    key(
+        "sip.*.t38.max_rate",
+        Integer(2400, 14_400),
+        "14400",
+        "Bits per second: 2400, 4800, 7200, 9600, 12000 or 14400.",
+    ),
+    key("sip.*.t38.version", Integer(0, 3), "0", "T38FaxVersion that is offered."),
+    key("sip.*.t38.fallback", Word(&["g711", "off"]), "\"g711\"", "When T.38 is refused: g711 or off."),
+    key(
+        "sip.*.t38.reinvite_after",
+        Duration("0s", "1m"),
+        "\"5s\"",
+        "Ask for T.38 when the far end has not by then; \"0s\": never ask.",
+    ),
+    unset(
+        "dial.country",
+        Text("a country code", values::country),
+        "\"CH\"",
+        "Whose national numbers are understood; left out: international numbers only.",
+    ),
+    key(
+        "dial.allow",
+        Texts("prefixes", values::prefix, 1000),
+        "[]",
+        "Prefixes that may be called. Empty: none but the sandbox's.",
+    ),
+    key(
+        "dial.deny",
+        Texts("prefixes", values::prefix, 1000),
+        "[]",
+        "Prefixes that may not be called; wins over allow.",
+    ),
+    key(
+        "dial.retry.busy",
+        Text("a retry rule", |s| values::retry_rule(s).map(drop)),
+        "\"3x 5m\"",
+        "After a busy number: how many more calls, how long apart.",
+    ),
+    key(
+        "dial.retry.no_answer",
+        Text("a retry rule", |s| values::retry_rule(s).map(drop)),
+        "\"3x 15m\"",
+        "After no answer.",
+    ),
+    key(
+        "dial.retry.other",
+        Text("a retry rule", |s| values::retry_rule(s).map(drop)),
+        "\"5x 10m\"",
+        "After anything else that can be tried again.",
+    ),
+    key(
+        "dial.retry.give_up",
+        Duration("1m", "30d"),
+        "\"24h\"",
+        "No call begins later than this after the mail was accepted.",
+    ),
+    unset("dial.route.*.prefix", Text("a prefix", values::prefix), "\"+49\"", "Required. Numbers that begin so."),
+    unset(
+        "dial.route.*.via",
+        Texts("names of lines", values::name, 100),
+        "[\"trunk1\"]",
+        "Required. Lines to use, in order.",
+    ),
+    Key {
+        status: Later(NO_INBOUND),
+        ..unset(
+            "inbound.default",
+            Texts("mail addresses", values::mailbox, 100),
+            "[\"office@example.com\"]",
+            "Who gets a received fax when no rule matches. Kept for the version that receives.",
+        )
+    },
+    Key {
+        status: Later(NO_INBOUND),
+        ..unset(
+            "inbound.did.*",
+            Texts("mail addresses", values::mailbox, 100),
+            "[\"sales@example.com\"]",
+            "Who gets what was sent to this number. Kept for the version that receives.",
+        )
+    },
+    unset(
+        "delivery.smarthost",
+        Texts("hosts with optional ports", values::server, 16),
+        "[\"mx1.example.com:25\", \"mx2.example.com:25\"]",
+        "Required. Mail servers that take confirmations, tried in order.",
+    ),
+    unset(
+        "delivery.maildir",
+        Text("a path", values::path),
+        "\"mailbox\"",
+        "Instead of smarthost: a Maildir that takes every mail (sandbox, tests).",
+    ),
+    unset(
+        "delivery.from",
+        Text("a name with an address", values::named_mailbox),
+        "\"Fax <fax@fax.example.com>\"",
+        "From of confirmations; left out: Fax <fax@DOMAIN>.",
+    ),
+    key(
+        "delivery.notify.success",
+        Word(STYLES),
+        "\"image\"",
+        "Report of success: image, text (no pages: health data) or off.",
+    ),
+    key("delivery.notify.failure", Word(STYLES), "\"image\"", "Report of failure: image, text or off."),
+    Key {
+        status: Later(NO_DELAYED),
+        ..unset(
+            "delivery.notify.delayed",
+            Duration("1m", "7d"),
+            "\"15m\"",
+            "Tell when a fax waits this long. Kept for the version that does.",
+        )
+    },
+    unset(
+        "web.listen",
+        Text("an address with a port", |s| values::listen(s).map(drop)),
+        "\"127.0.0.1:8080\"",
+        "Status page, /livez and /readyz; left out: nowhere. Beyond loopback the page masks numbers.",
+    ),
+    refused("web.login", NO_WEB_LOGIN, "remove web.login and keep web.listen on loopback"),
+    refused("web.tls", NO_WEB_LOGIN, "remove web.tls and put a TLS proxy in front of web.listen"),
+];
+
+/// The setting with this path (of the table, with `*`).
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The table with this path.
+pub fn section(path: &str) -> Option<&'static Section> {
+    SECTIONS.iter().find(|section| section.path == path)
+}
+
+/// Names that may stand directly in the table with this path, `*` left out.
+pub fn members(table: &str) -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = Vec::new();
+    for path in KEYS.iter().map(|key| key.path) {
+        let rest = if table.is_empty() {
+            Some(path)
+        } else {
+            path.strip_prefix(table).and_then(|rest| rest.strip_prefix('.'))
+        };
+        let Some(name) = rest.and_then(|rest| rest.split('.').next()) else { continue };
+        if name != "*" && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Joins a path.
+pub fn join(table: &str, name: &str) -> String {
+    if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_lies_in_a_declared_table_and_is_documented_or_refused() {
+        for key in KEYS {
+            let table = key.path.rsplit_once('.').map_or("", |(table, _)| table);
+            assert!(section(table).is_some(), "{} has no section", key.path);
+            match key.status {
+                Refused(what, fix) => assert!(what.contains("not built yet") && !fix.is_empty(), "{}", key.path),
+                _ => assert!(key.doc.ends_with('.') && key.doc.len() > 10, "{}", key.path),
+            }
+            assert_eq!(KEYS.iter().filter(|other| other.path == key.path).count(), 1, "{} stands twice", key.path);
+        }
+    }
+
+    /// What a setting takes, for people.
+    fn kind_words(kind: Kind) -> String {
+        let words = |words: &[&str]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        match kind {
+            Text(what, _) => what.to_owned(),
+            Texts(what, _, most) => format!("list of {what}, at most {most}"),
+            Word(list) => format!("one of {}", words(list)),
+            Words(list) => format!("list of {}", words(list)),
+            Integer(least, most) => format!("whole number, {least} to {most}"),
+            Flag => "`true` or `false`".to_owned(),
+            Duration(least, most) => format!("duration, {least} to {most}"),
+            Size(least, most) => format!("size, {least} to {most}"),
+            Secret => "`{ file = \"…\" }` or `{ env = \"…\" }`".to_owned(),
+            Any => "-".to_owned(),
+        }
+    }
+
+    fn key_row(key: &Key) -> String {
+        let default = match key.default {
+            Some(default) => format!("`{default}`"),
+            None if key.doc.starts_with("Required.") => "required".to_owned(),
+            None => "-".to_owned(),
+        };
+        let doc = key.doc.strip_prefix("Required. ").unwrap_or(key.doc);
+        let (meaning, status) = match key.status {
+            Live => (doc.to_owned(), "works".to_owned()),
+            Later(why) => (doc.to_owned(), format!("kept, does nothing: {why}")),
+            Refused(why, fix) => (format!("{why}."), format!("refused; {fix}")),
+        };
+        let name = format!("`{}`", key.path.replace('*', "NAME"));
+        crate::domain::reference::row(&[&name, &kind_words(key.kind), &default, &meaning, &status])
+    }
+
+    /// The generated part of `docs/reference/configuration.md`: a table for each table of the file.
+    fn configuration_page() -> String {
+        let mut page = String::new();
+        for section in SECTIONS {
+            let table_of = |key: &&Key| key.path.rsplit_once('.').map_or("", |(table, _)| table) == section.path;
+            let keys: Vec<&Key> = KEYS.iter().filter(table_of).collect();
+            if keys.is_empty() {
+                continue;
+            }
+            let title = if section.path.is_empty() {
+                "The top of the file".to_owned()
+            } else {
+                format!("[{}]", section.path.replace('*', "NAME"))
+            };
+            let remark = if section.doc.is_empty() { String::new() } else { format!("{}\n\n", section.doc) };
+            let heading = crate::domain::reference::head(&["key", "takes", "default", "meaning", "status"]);
+            let rows: String = keys.into_iter().map(key_row).collect();
+            page.push_str(&format!("## {title}\n{remark}{heading}{rows}\n"));
+        }
+        page
+    }
+
+    #[test]
+    fn docs_list_every_setting() {
+        let page = configuration_page();
+        for key in KEYS {
+            let name = format!("| `{}` |", key.path.replace('*', "NAME"));
+            assert_eq!(page.matches(&name).count(), 1, "{name} is not in the page");
+        }
+        let stored = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/configuration.md"));
+        crate::domain::reference::check("configuration.md", stored, &page);
+    }
+}

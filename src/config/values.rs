@@ -1,0 +1,428 @@
+//! What single values mean: durations, sizes, addresses, numbers. Text in, a type or a [`Fault`] out.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::model::RetryRule;
+use crate::domain::FaxNumber;
+
+/// Why a text is not the value that was expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Slug of the problem.
+    pub code: &'static str,
+    /// What is wrong with the text, without naming the key.
+    pub message: String,
+    /// What to write instead.
+    pub fix: String,
+}
+
+impl Fault {
+    fn invalid(message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { code: "invalid-value", message: message.into(), fix: fix.into() }
+    }
+
+    fn unsupported(message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { code: "not-supported", message: message.into(), fix: fix.into() }
+    }
+}
+
+/// Shorthand.
+pub type Parsed<T> = Result<T, Fault>;
+
+/// `500ms`, `30s`, `5m`, `24h`, `30d`.
+pub fn duration(text: &str) -> Parsed<Duration> {
+    let fault = || {
+        Fault::invalid(
+            format!("\"{text}\" is not a duration"),
+            "write a number and a unit: ms, s, m, h or d, as in \"5m\"",
+        )
+    };
+    let (number, unit) = split_unit(text).ok_or_else(fault)?;
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(fault()),
+    };
+    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(fault)
+}
+
+/// `64kB`, `25MB`, `1GB` (powers of ten) and `64KiB`, `25MiB`, `1GiB`.
+pub fn size(text: &str) -> Parsed<u64> {
+    let fault = || {
+        Fault::invalid(
+            format!("\"{text}\" is not a size"),
+            "write a number and a unit: kB, MB, GB, KiB, MiB or GiB, as in \"25MB\"",
+        )
+    };
+    let (number, unit) = split_unit(text).ok_or_else(fault)?;
+    let unit_bytes = match unit.to_ascii_lowercase().as_str() {
+        "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err(fault()),
+    };
+    number.checked_mul(unit_bytes).ok_or_else(fault)
+}
+
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim();
+    let at = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(at);
+    Some((number.parse().ok()?, unit.trim_start()))
+}
+
+/// Most calls of one retry rule. A fax that needs more has another problem.
+const RETRIES_MAX: u32 = 100;
+
+/// `3x 5m`.
+pub fn retry_rule(text: &str) -> Parsed<RetryRule> {
+    let fault = |why: &str| {
+        Fault::invalid(
+            format!("\"{text}\" is not a retry rule{why}"),
+            "write how often and how long apart, as in \"3x 5m\"",
+        )
+    };
+    let (times, wait) = text.split_once('x').ok_or_else(|| fault(""))?;
+    let times: u32 = times.trim().parse().map_err(|_| fault(""))?;
+    let wait = duration(wait.trim()).map_err(|inner| fault(&format!(": {}", inner.message)))?;
+    if times > RETRIES_MAX {
+        return Err(fault(&format!(": more than {RETRIES_MAX} calls")));
+    }
+    if wait < Duration::from_secs(1) || wait > Duration::from_secs(7 * 86_400) {
+        return Err(fault(": the pause must be between 1s and 7d"));
+    }
+    Ok(RetryRule { times, wait })
+}
+
+/// A domain name in ASCII form, at most 253 octets (RFC 1035 §2.3.4), two labels or more.
+pub fn domain(text: &str) -> Parsed<()> {
+    let labels: Vec<&str> = text.split('.').collect();
+    let label_fits = |label: &&str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if text.len() <= 253 && labels.len() >= 2 && labels.iter().all(label_fits) {
+        Ok(())
+    } else {
+        let fix = "write a full domain name in ASCII (xn--… for other scripts), as in \"fax.example.com\"";
+        Err(Fault::invalid(format!("\"{text}\" is not a domain name"), fix))
+    }
+}
+
+/// Name of a node: 1 to 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit.
+pub fn name(text: &str) -> Parsed<()> {
+    let fits = (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    if fits {
+        Ok(())
+    } else {
+        Err(Fault::invalid(
+            format!("\"{text}\" cannot be a name"),
+            "use letters, digits, hyphens, dots and underscores, 63 at most",
+        ))
+    }
+}
+
+/// Name of a line or a route: as [`name`], without dots, 32 characters at most.
+pub fn table_name(text: &str) -> Parsed<()> {
+    if name(text).is_ok() && text.len() <= 32 && !text.contains('.') {
+        return Ok(());
+    }
+    Err(Fault::invalid(
+        format!("\"{text}\" cannot be a name"),
+        "use letters, digits, hyphens and underscores, 32 at most",
+    ))
+}
+
+/// `127.0.0.1:2525`, `[::1]:2525`.
+pub fn listen(text: &str) -> Parsed<SocketAddr> {
+    let fix =
+        "write address and port, as in \"127.0.0.1:2525\" or \"[::1]:2525\"; \"0.0.0.0:25\" is every IPv4 interface";
+    text.parse().map_err(|_| Fault::invalid(format!("\"{text}\" is not an address with a port"), fix))
+}
+
+/// An entry of `smtp.relay`: a network, or an address that stands for itself.
+pub fn relay(text: &str) -> Parsed<IpNet> {
+    for (prefix, what) in [("dkim:", "signed domains"), ("cert:", "client certificates")] {
+        if text.starts_with(prefix) {
+            let message = format!("\"{text}\": allowing {what} to submit is not built yet in this version");
+            return Err(Fault::unsupported(
+                message,
+                "use the network of the mail server that submits, as in \"10.0.5.0/24\"",
+            ));
+        }
+    }
+    let fault = || {
+        Fault::invalid(
+            format!("\"{text}\" is not a network"),
+            "write a network or an address, as in \"10.0.5.0/24\" or \"::1\"",
+        )
+    };
+    let net = match text.parse::<IpNet>() {
+        Ok(net) => net,
+        Err(_) => text.parse::<IpAddr>().map(IpNet::from).map_err(|_| fault())?,
+    };
+    if net.addr() == net.trunc().addr() {
+        Ok(net)
+    } else {
+        let fix = format!("write \"{}\", or \"{}\" for this one address", net.trunc(), net.addr());
+        Err(Fault::invalid(format!("\"{text}\" has bits set behind its prefix length"), fix))
+    }
+}
+
+/// A reverse-path pattern: an address with `*` as wildcard.
+pub fn sender(text: &str) -> Parsed<()> {
+    let fits = text.len() <= 254
+        && text.matches('@').count() == 1
+        && no_spaces(text)
+        && !text.ends_with('@')
+        && !text.starts_with('@');
+    if fits {
+        Ok(())
+    } else {
+        Err(Fault::invalid(
+            format!("\"{text}\" is not a sender pattern"),
+            "write an address or a pattern, as in \"*@example.com\"",
+        ))
+    }
+}
+
+/// `local@domain`.
+pub fn mailbox(text: &str) -> Parsed<()> {
+    let fits = text.len() <= 254
+        && text.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && host(domain).is_ok())
+        && no_spaces(text);
+    if fits {
+        Ok(())
+    } else {
+        Err(Fault::invalid(
+            format!("\"{text}\" is not a mail address"),
+            "write an address, as in \"office@example.com\"",
+        ))
+    }
+}
+
+/// `Name <local@domain>` or `local@domain`.
+pub fn named_mailbox(text: &str) -> Parsed<()> {
+    let address = match text.split_once('<') {
+        Some((_, rest)) => rest.strip_suffix('>').unwrap_or(""),
+        None => text,
+    };
+    let plain = text.len() <= 320 && !text.chars().any(char::is_control);
+    if plain && mailbox(address).is_ok() {
+        Ok(())
+    } else {
+        Err(Fault::invalid(
+            format!("\"{text}\" is not a name with an address"),
+            "write it as in \"Fax <fax@fax.example.com>\"",
+        ))
+    }
+}
+
+fn no_spaces(text: &str) -> bool {
+    !text.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+fn host(text: &str) -> Result<(), ()> {
+    let label_fits =
+        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if text.len() <= 253 && text.split('.').all(label_fits) { Ok(()) } else { Err(()) }
+}
+
+/// `host[:port]` with a host name, an IPv4 address or an IPv6 address in brackets.
+pub fn server(text: &str) -> Parsed<()> {
+    let fault = || {
+        Fault::invalid(
+            format!("\"{text}\" is not a host with an optional port"),
+            "write it as in \"mail.example.com:587\"",
+        )
+    };
+    if let Some(rest) = text.strip_prefix('[') {
+        let (address, port) = rest.split_once(']').ok_or_else(fault)?;
+        let port_fits = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+        return if address.parse::<std::net::Ipv6Addr>().is_ok() && port_fits { Ok(()) } else { Err(fault()) };
+    }
+    let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+    if host(name).is_ok() && port.is_none_or(is_port) { Ok(()) } else { Err(fault()) }
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok_and(|port| port != 0)
+}
+
+/// A SIP server: `host[:port]`, over UDP.
+pub fn sip_server(text: &str) -> Parsed<()> {
+    let (place, parameters) = text.split_once(';').map_or((text, ""), |(place, rest)| (place, rest));
+    if parameters.is_empty() {
+        return server(place).map_err(|_| {
+            Fault::invalid(
+                format!("\"{text}\" is not a SIP server"),
+                "write host and port, as in \"sip.carrier.net:5060\"",
+            )
+        });
+    }
+    let message = format!("\";{parameters}\": SIP over anything but UDP is not built yet in this version");
+    Err(Fault::unsupported(message, format!("write \"{place}\" and let the carrier accept SIP over UDP on this port")))
+}
+
+/// A path of the local file system.
+pub fn path(text: &str) -> Parsed<()> {
+    for (prefix, what) in [("postgres://", "PostgreSQL"), ("postgresql://", "PostgreSQL"), ("s3://", "S3")] {
+        if text.starts_with(prefix) {
+            let message = format!("\"{text}\": {what} is not built yet in this version");
+            return Err(Fault::unsupported(
+                message,
+                "leave the key out (SQLite and a directory below `data`), or write a local path",
+            ));
+        }
+    }
+    if text.is_empty() || text.contains('\0') || text.contains("://") {
+        return Err(Fault::invalid(
+            format!("\"{text}\" is not a local path"),
+            "write a path; relative ones begin at this file's folder",
+        ));
+    }
+    Ok(())
+}
+
+/// `+` and 1 to 15 digits: the beginning of an international number.
+pub fn prefix(text: &str) -> Parsed<()> {
+    let digits = text.strip_prefix('+').unwrap_or("");
+    let fits =
+        (1..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+    if fits {
+        Ok(())
+    } else {
+        Err(Fault::invalid(
+            format!("\"{text}\" is not the beginning of an international number"),
+            "write it with plus sign and country code, as in \"+41\"",
+        ))
+    }
+}
+
+/// A whole number in E.164 form.
+pub fn number(text: &str) -> Parsed<()> {
+    let fault = |_| {
+        Fault::invalid(
+            format!("\"{text}\" is not an international number"),
+            "write plus sign, country code and number without spaces, as in \"+41440000000\"",
+        )
+    };
+    text.parse::<FaxNumber>().map(drop).map_err(fault)
+}
+
+/// ISO 3166 code of two letters.
+pub fn country(text: &str) -> Parsed<()> {
+    if text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase()) {
+        Ok(())
+    } else {
+        Err(Fault::invalid(
+            format!("\"{text}\" is not a country code"),
+            "write the two letters of ISO 3166, as in \"CH\"",
+        ))
+    }
+}
+
+/// Name of a cover, or `none`.
+pub fn cover(text: &str) -> Parsed<()> {
+    name(text).map_err(|_| {
+        Fault::invalid(
+            format!("\"{text}\" is not the name of a cover"),
+            "write a cover's name, as in \"plain\", or \"none\"",
+        )
+    })
+}
+
+/// User part of a SIP address of record.
+pub fn sip_user(text: &str) -> Parsed<()> {
+    let fits =
+        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && !b"<>@:;\"\\".contains(&b));
+    if fits {
+        Ok(())
+    } else {
+        Err(Fault::invalid(
+            format!("\"{text}\" is not a SIP user name"),
+            "write the user name without domain, as in \"4144000\"",
+        ))
+    }
+}
+
+/// `real-time`, or the sandbox's lock-step at most this many times faster, as in `30x`, or as fast as possible: `max`.
+pub fn pace(text: &str) -> Parsed<foip::call::Pace> {
+    if text == "real-time" {
+        return Ok(foip::call::Pace::RealTime);
+    }
+    if text == "max" {
+        return Ok(foip::call::Pace::LockStep(f32::INFINITY));
+    }
+    let times = text.strip_suffix('x').and_then(|times| times.parse::<f32>().ok());
+    match times.filter(|times| (1.0..=1000.0).contains(times)) {
+        Some(times) => Ok(foip::call::Pace::LockStep(times)),
+        None => Err(Fault::invalid(
+            format!("\"{text}\" is not a pace"),
+            "write \"real-time\", or \"30x\" or \"max\" on the sandbox's line",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_need_a_number_and_a_known_unit() {
+        for (text, ms) in [("500ms", 500), ("5m", 300_000), ("24h", 86_400_000), ("30 d", 2_592_000_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "5", "m", "5 weeks", "-5m", "1.5h", "99999999999999999999d", "18446744073709551615d"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        for (text, bytes) in [("25MB", 25_000_000), ("64 KiB", 65_536), ("1gb", 1_000_000_000)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        assert!(size("25").is_err() && size("25 M").is_err() && size("MB").is_err());
+    }
+
+    #[test]
+    fn a_retry_rule_is_how_often_and_how_long_apart() {
+        assert_eq!(retry_rule("3x 5m"), Ok(RetryRule { times: 3, wait: Duration::from_secs(300) }));
+        assert_eq!(retry_rule("0x 1s").unwrap().times, 0);
+        for text in ["3", "x 5m", "3x", "3x 5", "101x 5m", "3x 1ms", "3x 8d"] {
+            assert!(retry_rule(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_relay_network_has_no_bits_behind_its_prefix() {
+        assert_eq!(relay("10.0.5.7").unwrap().to_string(), "10.0.5.7/32");
+        assert!(relay("10.0.5.7/24").unwrap_err().fix.contains("10.0.5.0/24"));
+        assert_eq!(relay("dkim:example.com").unwrap_err().code, "not-supported");
+    }
+
+    #[test]
+    fn servers_and_domains_are_names_and_not_urls() {
+        for good in ["mx1.example.com:587", "mx", "10.0.0.1:25", "[2001:db8::1]:25", "[::1]"] {
+            assert!(server(good).is_ok(), "{good}");
+        }
+        for bad in ["", "smtp://mx", "mx:0", "mx:70000", "mx:", "[::1", "a b", "-/x"] {
+            assert!(server(bad).is_err(), "{bad}");
+        }
+        assert!(domain("fax.example.com").is_ok());
+        for bad in ["localhost", "fäx.example", "a..b", "-a.b", "a@b.c"] {
+            assert!(domain(bad).is_err(), "{bad}");
+        }
+    }
+}

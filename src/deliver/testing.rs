@@ -1,0 +1,380 @@
+//! Faxes made by hand, a store of notices, images without a converter.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::tz::TimeZone;
+use uuid::Uuid;
+
+use super::compose::{Composer, Settings};
+use super::{Images, ImagesError};
+use crate::domain::*;
+use crate::store::*;
+
+/// Sunday, 22 November 2026, 10:00:00 UTC.
+pub(super) const ACCEPTED: Timestamp = Timestamp(1_795_341_600_000);
+
+pub(super) fn minutes(n: i64) -> Timestamp {
+    Timestamp(ACCEPTED.0 + n * 60_000)
+}
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        from: "Fax <fax@fax.test>".into(),
+        reporting_mta: "gw1.fax.test".into(),
+        administrator: Some("it@corp.test".into()),
+        zone: TimeZone::UTC,
+        success: ReportStyle::Image,
+        failure: ReportStyle::Image,
+    }
+}
+
+pub(super) fn composer() -> Composer {
+    Composer::new(settings()).unwrap()
+}
+
+fn id(n: u128) -> Uuid {
+    Uuid::from_u128(0x019a_aaaa_0000_7000_8000_0000_0000_0000 + n)
+}
+
+/// The mail that became the fax.
+pub(super) const ORIGINAL: &[u8] = b"Received: from a by b\r\nFrom: Jean <jean@corp.test>\r\nTo: <fax@fax.test>\r\n\
+    Bcc: +41440000009@fax.test,\r\n\tother@x.test\r\nSubject: Offer 4711\r\nMessage-ID: <abc@corp.test>\r\n\r\nThe offer.\r\n";
+
+/// A message from `jean@corp.test` with one fax of `pages` pages, none sent yet.
+pub(super) fn work(kind: NoticeKind, pages: Option<u32>) -> NoticeWork {
+    let (message, fax) = (MessageId(id(1)), FaxId(id(2)));
+    let message = Message {
+        id: message,
+        accepted_at: ACCEPTED,
+        source: Source::Smtp,
+        client: "10.0.5.7".into(),
+        reverse_path: Some("jean@corp.test".into()),
+        ret: Some(Ret::Hdrs),
+        envid: Some("QQ314159".into()),
+        header_message_id: Some("abc@corp.test".into()),
+        subject: "Offer 4711".into(),
+        from_name: Some("Jean".into()),
+        from_address: Some("jean@corp.test".into()),
+        automatic: false,
+        options: FaxOptions::default(),
+        raw: DocumentKey([1; 32]),
+    };
+    let fax = Fax {
+        id: fax,
+        message: message.id,
+        recipient: "FAX=+12145551212/T33S=1387@fax.test".into(),
+        number: "+12145551212".parse().unwrap(),
+        subaddress: None,
+        post_dial: None,
+        to_name: Some("Anna Meier".into()),
+        to_company: Some("Acme AG".into()),
+        original_recipient: Some("rfc822;FAX=+12145551212/T33S=1387@fax.test".into()),
+        notify: NotifyOn::default(),
+        state: FaxState::Failed,
+        priority: 5,
+        not_before: ACCEPTED,
+        give_up_at: minutes(1440),
+        document: pages.map(|_| DocumentKey([2; 32])),
+        page_count: pages,
+        pages_confirmed: 0,
+        attempts: 0,
+        cause: None,
+        detail: None,
+        accepted_at: ACCEPTED,
+        ended_at: Some(minutes(32)),
+    };
+    let notice = Notice {
+        id: NoticeId(id(3)),
+        fax: fax.id,
+        kind,
+        state: NoticeState::Owed,
+        recipient: Some("jean@corp.test".into()),
+        header_message_id: "F-TEST.final@fax.test".into(),
+        created_at: minutes(32),
+        sent_at: None,
+        tries: 0,
+        detail: None,
+    };
+    let record = FaxRecord { fax, message, attempts: vec![], pages: vec![], notices: vec![notice.clone()] };
+    NoticeWork { notice, token: 7, record }
+}
+
+/// Adds a call that began `minute` minutes after acceptance, took 64 s and confirmed pages up to `confirmed`.
+pub(super) fn call(work: &mut NoticeWork, minute: i64, confirmed: u32, end: AttemptEnd) {
+    let record = &mut work.record;
+    let number = u32::try_from(record.attempts.len()).unwrap() + 1;
+    let attempt = AttemptId(id(100 + u128::from(number)));
+    let first_page = record.fax.pages_confirmed + 1;
+    let rate_bps = end.rate_bps.unwrap_or(14_400);
+    for page in first_page..=confirmed {
+        record.pages.push(PageRecord {
+            attempt,
+            attempt_number: number,
+            confirmed_at: Timestamp(minutes(minute).0 + 15_000 * i64::from(page)),
+            page: ConfirmedPage {
+                page,
+                rate_bps,
+                ecm: true,
+                duration_ms: 15_000,
+                blocks_resent: u32::from(page == 2) * 2,
+            },
+        });
+    }
+    record.attempts.push(Attempt {
+        id: attempt,
+        number,
+        node: "gw-a".into(),
+        line: "trunk1".into(),
+        first_page,
+        started_at: minutes(minute),
+        answered_at: end.transport.map(|_| minutes(minute)),
+        ended_at: Some(Timestamp(minutes(minute).0 + 64_000)),
+        page_started: confirmed,
+        all_pages_sent: Some(confirmed) == record.fax.page_count,
+        end,
+    });
+    record.fax.attempts = number;
+    record.fax.pages_confirmed = confirmed;
+}
+
+pub(super) fn over_t38(detail: &str, cause: Option<Cause>) -> AttemptEnd {
+    AttemptEnd {
+        transport: Some(Transport::T38),
+        rate_bps: Some(14_400),
+        ecm: Some(true),
+        remote_id: Some("ACME AG +41441234567".into()),
+        sip_code: Some(200),
+        t30_code: cause.map(|_| 0x22),
+        detail: detail.into(),
+        cause,
+        ..AttemptEnd::default()
+    }
+}
+
+pub(super) fn refused(code: u16, detail: &str, cause: Cause) -> AttemptEnd {
+    AttemptEnd { sip_code: Some(code), detail: detail.into(), cause: Some(cause), ..AttemptEnd::default() }
+}
+
+pub(super) fn sent() -> NoticeWork {
+    let mut work = work(NoticeKind::Sent, Some(4));
+    call(&mut work, 31, 4, over_t38("", None));
+    work
+}
+
+pub(super) fn busy() -> NoticeWork {
+    let mut work = work(NoticeKind::Failed, Some(3));
+    for minute in [5, 10, 15, 20, 30] {
+        call(&mut work, minute, 0, refused(486, "486 Busy Here", Cause::Busy));
+    }
+    work.record.fax.cause = Some(Cause::Busy);
+    work.record.fax.detail = Some("486 Busy Here".into());
+    work
+}
+
+pub(super) fn partial() -> NoticeWork {
+    let mut work = work(NoticeKind::Partial, Some(5));
+    call(&mut work, 5, 2, over_t38("the connection ended in page 3", Some(Cause::RemoteHangup)));
+    call(&mut work, 15, 2, refused(480, "480 Temporarily Unavailable", Cause::NoAnswer));
+    work.record.fax.cause = Some(Cause::RemoteHangup);
+    work.record.fax.detail = Some("the connection ended in page 3".into());
+    work
+}
+
+pub(super) fn unknown() -> NoticeWork {
+    let mut work = work(NoticeKind::Unknown, Some(4));
+    call(&mut work, 31, 3, over_t38("no answer to EOP", Some(Cause::ConfirmationLost)));
+    let last = work.record.attempts.last_mut().unwrap();
+    (last.page_started, last.all_pages_sent) = (4, true);
+    work.record.fax.cause = Some(Cause::ConfirmationLost);
+    work
+}
+
+pub(super) fn cancelled() -> NoticeWork {
+    let mut work = work(NoticeKind::Cancelled, Some(4));
+    work.record.fax.cause = Some(Cause::Cancelled);
+    work
+}
+
+/// A PDF and a PNG that nobody looks into.
+pub(super) const PDF: &[u8] = b"%PDF-1.4 \x00\xff";
+pub(super) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// Images that are there, or not.
+pub(super) enum FakeImages {
+    Present,
+    Missing,
+}
+
+#[async_trait]
+impl Images for FakeImages {
+    async fn pdf(&self, _: &DocumentKey) -> std::result::Result<Vec<u8>, ImagesError> {
+        self.answer(PDF)
+    }
+
+    async fn thumbnail(&self, _: &DocumentKey, page: u32, width_px: u32) -> std::result::Result<Vec<u8>, ImagesError> {
+        assert_eq!((page, width_px), (1, 300));
+        self.answer(PNG)
+    }
+
+    async fn mail(&self, _: &DocumentKey) -> std::result::Result<Vec<u8>, ImagesError> {
+        self.answer(ORIGINAL)
+    }
+}
+
+impl FakeImages {
+    fn answer(&self, octets: &[u8]) -> std::result::Result<Vec<u8>, ImagesError> {
+        match self {
+            Self::Present => Ok(octets.to_vec()),
+            Self::Missing => Err(ImagesError("no such document".into())),
+        }
+    }
+}
+
+/// What became of a notice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Written {
+    Sent(String),
+    Again(Timestamp, String),
+    Dead(String),
+}
+
+/// A store that knows one notice; a claim hands it out whenever it is owed, as after a crash.
+pub(super) struct Notices {
+    pub(super) work: Mutex<NoticeWork>,
+    pub(super) now: Mutex<Timestamp>,
+    pub(super) written: Mutex<Vec<Written>>,
+}
+
+impl Notices {
+    pub(super) fn of(work: NoticeWork) -> Self {
+        Self { work: Mutex::new(work), now: Mutex::new(minutes(32)), written: Mutex::new(vec![]) }
+    }
+
+    pub(super) fn last(&self) -> Written {
+        self.written.lock().unwrap().last().cloned().expect("something was written")
+    }
+
+    fn write(&self, token: LeaseToken, state: NoticeState, written: Written) -> Result<()> {
+        let mut work = self.work.lock().unwrap();
+        assert_eq!(token, work.token, "write-backs carry the token of the claim");
+        work.notice.state = state;
+        self.written.lock().unwrap().push(written);
+        Ok(())
+    }
+}
+
+fn elsewhere<T>() -> Result<T> {
+    Err(StoreError::Refused("this store has notices only".into()))
+}
+
+#[async_trait]
+impl Store for Notices {
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(*self.now.lock().unwrap())
+    }
+    async fn claim_notices(&self, _: &Owner, limit: u32, lease: Duration) -> Result<Vec<NoticeWork>> {
+        assert!(limit == 1 && lease > Duration::from_secs(600));
+        let mut work = self.work.lock().unwrap();
+        let due = work.notice.state == NoticeState::Owed;
+        if due {
+            work.token += 1;
+            work.notice.tries += 1;
+        }
+        Ok(due.then(|| work.clone()).into_iter().collect())
+    }
+    async fn notice_sent(&self, _: NoticeId, token: LeaseToken, by: &str) -> Result<()> {
+        self.write(token, NoticeState::Sent, Written::Sent(by.into()))
+    }
+    async fn notice_again(&self, _: NoticeId, token: LeaseToken, not_before: Timestamp, why: &str) -> Result<()> {
+        self.write(token, NoticeState::Owed, Written::Again(not_before, why.into()))
+    }
+    async fn notice_dead(&self, _: NoticeId, token: LeaseToken, why: &str) -> Result<()> {
+        self.write(token, NoticeState::Dead, Written::Dead(why.into()))
+    }
+    async fn check_writable(&self) -> Result<()> {
+        elsewhere()
+    }
+    async fn submit(&self, _: NewMessage) -> Result<Submitted> {
+        elsewhere()
+    }
+    async fn claim_render(&self, _: &Owner, _: Duration) -> Result<Option<RenderWork>> {
+        elsewhere()
+    }
+    async fn rendered(&self, _: FaxId, _: LeaseToken, _: RenderedPages) -> Result<()> {
+        elsewhere()
+    }
+    async fn render_again(&self, _: FaxId, _: LeaseToken, _: Timestamp, _: &str) -> Result<()> {
+        elsewhere()
+    }
+    async fn render_failed(&self, _: FaxId, _: LeaseToken, _: FinalEnd) -> Result<()> {
+        elsewhere()
+    }
+    async fn claim_calls(&self, _: &Owner, _: u32, _: Duration) -> Result<Vec<CallWork>> {
+        elsewhere()
+    }
+    async fn begin_attempt(&self, _: FaxId, _: LeaseToken, _: NewAttempt) -> Result<u32> {
+        elsewhere()
+    }
+    async fn claim_overdue(&self, _: &Owner, _: u32, _: Duration) -> Result<Vec<CallWork>> {
+        elsewhere()
+    }
+    async fn record_fact(&self, _: AttemptId, _: AttemptFact) -> Result<()> {
+        elsewhere()
+    }
+    async fn page_confirmed(&self, _: AttemptId, _: ConfirmedPage) -> Result<()> {
+        elsewhere()
+    }
+    async fn end_attempt(&self, _: AttemptId, _: LeaseToken, _: AttemptEnd, _: Next) -> Result<()> {
+        elsewhere()
+    }
+    async fn call_again(&self, _: FaxId, _: LeaseToken, _: Timestamp, _: &str) -> Result<()> {
+        elsewhere()
+    }
+    async fn call_failed(&self, _: FaxId, _: LeaseToken, _: FinalEnd) -> Result<()> {
+        elsewhere()
+    }
+    async fn renew(&self, _: &Owner, _: &[Lease], _: Duration) -> Result<u64> {
+        elsewhere()
+    }
+    async fn take_back(&self, _: &Owner) -> Result<TakenBack> {
+        elsewhere()
+    }
+    async fn orphans(&self) -> Result<Vec<Orphan>> {
+        elsewhere()
+    }
+    async fn settle(&self, _: &Orphan, _: AttemptEnd, _: Next) -> Result<()> {
+        elsewhere()
+    }
+    async fn node_seen(&self, _: &NodeState) -> Result<()> {
+        elsewhere()
+    }
+    async fn line_seen(&self, _: &LineState) -> Result<()> {
+        elsewhere()
+    }
+    async fn fax(&self, _: FaxId) -> Result<FaxRecord> {
+        elsewhere()
+    }
+    async fn find_fax(&self, _: &ShortId) -> Result<FaxId> {
+        elsewhere()
+    }
+    async fn faxes(&self, _: &FaxFilter) -> Result<Vec<FaxSummary>> {
+        elsewhere()
+    }
+    async fn message(&self, _: MessageId) -> Result<Message> {
+        elsewhere()
+    }
+    async fn events(&self, _: FaxId) -> Result<Vec<Event>> {
+        elsewhere()
+    }
+    async fn counts(&self) -> Result<Counts> {
+        elsewhere()
+    }
+    async fn nodes_and_lines(&self) -> Result<(Vec<NodeState>, Vec<LineState>)> {
+        elsewhere()
+    }
+    async fn document(&self, _: &DocumentKey) -> Result<StoredDocument> {
+        elsewhere()
+    }
+}

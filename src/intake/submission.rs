@@ -1,0 +1,408 @@
+//! A complete mail with its accepted recipients: checked, made durable, answered.
+//!
+//! Flow: read MIME → loop, directives, kinds of attachments → mail to the documents (fsync) → message and faxes to the store in one
+//! transaction → the reply with the ids. Only then is anything accepted: each earlier step that fails leaves nothing but, at
+//! worst, a document that no row names, which maintenance sweeps.
+//!
+//! SMTP and commands take this same way.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tracing::{info, warn};
+
+use super::address::{self, AddressRules, FaxAddress, quoted};
+use super::directive::{self, Cover, Directives, Priority};
+use super::refusal::Refusal;
+use super::{Intake, IntakeSettings, Readers, masked_address};
+use crate::documents::DocumentsError;
+use crate::domain::{BodyPlace, Cause, FaxId, FaxOptions, MessageId, NotifyOn, ReportStyle, Timestamp};
+use crate::mail::mime::{Body, Mail};
+use crate::store::{
+    DocumentKey, DocumentRef, Fax, FaxFilter, Message, NewFax, NewMessage, Ret, Source, StoreError, Submitted,
+};
+
+/// RFC 5321 §6.3: a mail with more trace fields is going in a circle.
+const RECEIVED_MAX: usize = 100;
+/// A short id that is taken is met about never; twice in a row is another fault.
+const ID_TRIES: usize = 3;
+/// Whose names are looked up for covers: mails to more have no cover names.
+const NAMED_MAX: usize = 500;
+
+/// Who sends, as the transaction said.
+#[derive(Debug, Clone)]
+pub(crate) struct Envelope {
+    pub(crate) source: Source,
+    /// For people: `10.0.5.7 (mail.example.com)`.
+    pub(crate) client: String,
+    pub(crate) reverse_path: Option<String>,
+    pub(crate) ret: Option<Ret>,
+    pub(crate) envid: Option<String>,
+    pub(crate) recipients: Vec<Recipient>,
+}
+
+/// An accepted recipient. Several that mean the same fax are one.
+#[derive(Debug, Clone)]
+pub(crate) struct Recipient {
+    /// The forward-path as it was accepted first.
+    pub(crate) path: String,
+    pub(crate) address: FaxAddress,
+    pub(crate) original: Option<String>,
+    pub(crate) notify: NotifyOn,
+}
+
+impl Envelope {
+    /// Adds a recipient. RFC 4161 §2.1: spellings of one number are one call. Two names at one number are two people with two
+    /// covers, so they stay two faxes. Answers whether it is a fax of its own.
+    pub(crate) fn add(&mut self, recipient: Recipient) -> bool {
+        let same = self.recipients.iter_mut().find(|known| known.address == recipient.address);
+        match same {
+            Some(known) => {
+                known.notify.success |= recipient.notify.success;
+                known.notify.failure |= recipient.notify.failure;
+                known.notify.delay |= recipient.notify.delay;
+                false
+            }
+            None => {
+                self.recipients.push(recipient);
+                true
+            }
+        }
+    }
+}
+
+/// What became of an accepted mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The message; the first one when this was a duplicate.
+    pub message: MessageId,
+    /// Its faxes in the order of the recipients; those of the first mail, as far as they are found, when this was a duplicate.
+    pub faxes: Vec<FaxId>,
+    /// How many attachments it has.
+    pub attachments: usize,
+    /// Whether the same mail had been accepted before, so that nothing new happens.
+    pub duplicate: bool,
+}
+
+impl Accepted {
+    /// `F-…` for one fax, `M-…` for several.
+    pub fn id(&self) -> String {
+        match self.faxes.as_slice() {
+            [fax] => fax.short().to_string(),
+            _ => self.message.short().to_string(),
+        }
+    }
+
+    /// `accepted as F-8KQ2XW4DZP: 1 fax, 3 attachments`
+    pub fn text(&self) -> String {
+        if self.duplicate {
+            return format!("accepted before: this is a duplicate of {}, nothing is sent twice", self.id());
+        }
+        let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+        format!(
+            "accepted as {}: {}, {}",
+            self.id(),
+            count(self.faxes.len(), "fax", "faxes"),
+            count(self.attachments, "attachment", "attachments")
+        )
+    }
+}
+
+/// Checks and stores a mail. `head_bytes` is how much of `raw` we put in front of it ourselves (the Received field).
+///
+/// # Errors
+/// Final ones for what the mail holds, `store-unavailable` when nothing could be stored.
+pub(crate) async fn submit(
+    intake: &Intake,
+    envelope: &Envelope,
+    id: MessageId,
+    raw: Vec<u8>,
+    head_bytes: usize,
+) -> Result<Accepted, Refusal> {
+    let raw = Arc::new(raw);
+    let mail = read(intake, &raw).await?;
+    let checked = check(&intake.settings, intake.readers, mail)?;
+    let idem_key = idem_key(envelope, &checked.mail, &checked.directives, &raw[head_bytes.min(raw.len())..]);
+    let document = keep(intake, raw).await?;
+    let message = checked.compose(&intake.settings, envelope, document, id, idem_key);
+    store(intake, message, checked.mail.attachments.len()).await
+}
+
+/// A mail that may be accepted.
+pub(super) struct Checked {
+    mail: Mail,
+    subject: String,
+    directives: Directives,
+    options: FaxOptions,
+}
+
+/// Everything that can be refused before anything is stored.
+pub(super) fn check(settings: &IntakeSettings, readers: Readers, mail: Mail) -> Result<Checked, Refusal> {
+    // Our own trace field is not counted.
+    if mail.received_count > RECEIVED_MAX {
+        let text = format!("the mail came through {RECEIVED_MAX} servers and goes in a circle; correct the routing");
+        return Err(Refusal { code: 554, status: "5.4.6", cause: Cause::ProtocolError, text });
+    }
+    let (subject, directives) = directive::read(&mail.subject, &mail.fax_fields, &settings.covers)?;
+    let options = options(settings, &directives);
+    check_content(readers, &mail, options.body)?;
+    Ok(Checked { mail, subject, directives, options })
+}
+
+/// Reading is work for a blocking thread; a panic in there costs this mail alone.
+async fn read(intake: &Intake, raw: &Arc<Vec<u8>>) -> Result<Mail, Refusal> {
+    let (reader, raw) = (intake.readers.read_mail, Arc::clone(raw));
+    match tokio::task::spawn_blocking(move || reader(&raw)).await {
+        Ok(Ok(mail)) => Ok(mail),
+        Ok(Err(error)) => Err(Refusal::new(554, error.cause, error.detail)),
+        Err(error) => {
+            warn!(%error, "reading a mail failed; it was refused as damaged");
+            Err(Refusal::new(
+                554,
+                Cause::DocumentDamaged,
+                "the mail cannot be read; save its attachments as PDF and send again",
+            ))
+        }
+    }
+}
+
+fn options(settings: &IntakeSettings, directives: &Directives) -> FaxOptions {
+    let render = &settings.render;
+    FaxOptions {
+        paper: render.paper,
+        quality: directives.quality.unwrap_or(render.quality),
+        cover: match &directives.cover {
+            Some(Cover::Named(name)) => Some(name.clone()),
+            Some(Cover::None) => None,
+            None => render.cover.clone(),
+        },
+        body: directives.body.unwrap_or(render.body),
+        reference: directives.reference.clone(),
+        // Without a directive nothing is narrowed here: delivery applies its own configuration to each kind of report.
+        report: directives.notify.unwrap_or(ReportStyle::Image),
+    }
+}
+
+/// Refused now rather than reported later: kinds that nothing can render, and mails without anything to send.
+fn check_content(readers: Readers, mail: &Mail, place: BodyPlace) -> Result<(), Refusal> {
+    for attachment in &mail.attachments {
+        let head = &attachment.bytes[..attachment.bytes.len().min(1024)];
+        if !(readers.can_render)(&attachment.media, &attachment.name, head) {
+            let text = format!(
+                "attachment {} ({}) cannot be turned into fax pages; send it as PDF, TIFF, PNG, JPEG, GIF or plain text",
+                quoted(&attachment.name),
+                attachment.media
+            );
+            return Err(Refusal::new(554, Cause::DocumentUnsupported, text));
+        }
+    }
+    let has_text = match &mail.body {
+        Some(Body::Plain(text) | Body::Html(text)) => !text.trim().is_empty(),
+        None => false,
+    };
+    if mail.attachments.is_empty() && (!has_text || place == BodyPlace::Drop) {
+        let text = match (has_text, place) {
+            (true, _) => {
+                "the mail has no attachment and its text is to be dropped; add an attachment or leave \"body drop\" out"
+            }
+            _ => "the mail has neither text nor an attachment; add one and send again",
+        };
+        return Err(Refusal::new(554, Cause::DocumentEmpty, text));
+    }
+    Ok(())
+}
+
+/// What absorbs a client that sends again because the reply got lost (RFC 1047): same sender, recipients, Message-ID and content.
+/// Without a Message-ID two equal mails may both be meant.
+fn idem_key(envelope: &Envelope, mail: &Mail, directives: &Directives, content: &[u8]) -> Option<[u8; 32]> {
+    let mut hash = Sha256::new();
+    // Each piece with its length, so that no two lists of pieces look alike.
+    let mut add = |piece: &[u8]| {
+        hash.update((piece.len() as u64).to_be_bytes());
+        hash.update(piece);
+    };
+    add(envelope.reverse_path.as_deref().unwrap_or_default().as_bytes());
+    let mut paths: Vec<&str> = envelope.recipients.iter().map(|recipient| recipient.path.as_str()).collect();
+    paths.sort_unstable();
+    paths.iter().for_each(|path| add(path.as_bytes()));
+    match (&directives.idempotency_key, &mail.message_id) {
+        (Some(key), _) => {
+            add(b"key");
+            add(key.as_bytes());
+        }
+        (None, Some(id)) => {
+            add(b"message-id");
+            add(id.as_bytes());
+            // Trace fields differ from one try to the next; what follows the header does not.
+            let body = content.windows(4).position(|w| w == b"\r\n\r\n").map_or(content, |at| &content[at..]);
+            add(&Sha256::digest(body));
+        }
+        (None, None) => return None,
+    }
+    Some(hash.finalize().into())
+}
+
+async fn keep(intake: &Intake, raw: Arc<Vec<u8>>) -> Result<DocumentRef, Refusal> {
+    let bytes = Arc::try_unwrap(raw).unwrap_or_else(|shared| shared.to_vec());
+    intake.documents.put(bytes, "message/rfc822").await.map_err(|error| {
+        warn!(%error, "a mail could not be kept; the client was told to try again");
+        match error {
+            // RFC 3463 §3.4: 4.3.1, the mail system is full.
+            DocumentsError::Full { .. } => Refusal {
+                code: 452,
+                status: "4.3.1",
+                cause: Cause::StoreUnavailable,
+                text: "the disk for mails is full, nothing was stored; try again later".to_owned(),
+            },
+            _ => Refusal::store_unavailable(),
+        }
+    })
+}
+
+impl Checked {
+    fn compose(
+        &self,
+        settings: &IntakeSettings,
+        envelope: &Envelope,
+        raw: DocumentRef,
+        id: MessageId,
+        idem_key: Option<[u8; 32]>,
+    ) -> NewMessage {
+        let from = self.mail.from.as_ref();
+        NewMessage {
+            id,
+            idem_key,
+            source: envelope.source,
+            client: envelope.client.clone(),
+            reverse_path: envelope.reverse_path.clone(),
+            ret: envelope.ret,
+            envid: envelope.envid.clone(),
+            header_message_id: self.mail.message_id.clone(),
+            subject: self.subject.clone(),
+            from_name: from.and_then(|from| from.name.clone()),
+            from_address: from.map(|from| from.address.clone()),
+            automatic: self.mail.automatic || envelope.reverse_path.is_none(),
+            options: self.options.clone(),
+            priority: self.directives.priority.unwrap_or(Priority::Normal).rank(),
+            raw,
+            faxes: self.faxes(settings, envelope),
+        }
+    }
+
+    fn faxes(&self, settings: &IntakeSettings, envelope: &Envelope) -> Vec<NewFax> {
+        let names = Names::of(&self.mail, &settings.address);
+        let fax = |recipient: &Recipient| {
+            let (to_name, to_company) = names.find(&recipient.address);
+            NewFax {
+                id: FaxId::new(),
+                recipient: recipient.path.clone(),
+                number: recipient.address.number.clone(),
+                subaddress: recipient.address.subaddress.clone(),
+                post_dial: recipient.address.post_dial.clone(),
+                to_name,
+                to_company,
+                original_recipient: recipient.original.clone(),
+                notify: recipient.notify.and(settings.reports),
+                not_before: None,
+                give_up_after: settings.dial.retry.give_up,
+            }
+        };
+        envelope.recipients.iter().map(fax).collect()
+    }
+
+    /// What the store would hold, had it been submitted at `at`.
+    pub(super) fn preview(&self, settings: &IntakeSettings, envelope: &Envelope, at: Timestamp) -> (Message, Vec<Fax>) {
+        let raw = DocumentRef { key: DocumentKey([0; 32]), size_bytes: 0, media: String::new(), inline: None };
+        self.compose(settings, envelope, raw, MessageId::new(), None).accepted(at)
+    }
+}
+
+async fn store(intake: &Intake, mut message: NewMessage, attachments: usize) -> Result<Accepted, Refusal> {
+    for _ in 0..ID_TRIES {
+        match intake.store.submit(message.clone()).await {
+            Ok(Submitted::Accepted { .. }) => {
+                let faxes: Vec<FaxId> = message.faxes.iter().map(|fax| fax.id).collect();
+                let accepted = Accepted { message: message.id, faxes, attachments, duplicate: false };
+                log_accepted(&message, &accepted);
+                intake.accepted.notify_one();
+                return Ok(accepted);
+            }
+            Ok(Submitted::Duplicate { message: first }) => {
+                let faxes = faxes_of(intake, first, &message).await;
+                let accepted = Accepted { message: first, faxes, attachments, duplicate: true };
+                info!(client = %message.client, id = %accepted.id(), "a mail came again and was answered without sending it twice");
+                return Ok(accepted);
+            }
+            Err(StoreError::IdTaken(taken)) => {
+                warn!(%taken, "a new id met an old one; it is made anew");
+                message.id = MessageId::new();
+                message.faxes.iter_mut().for_each(|fax| fax.id = FaxId::new());
+            }
+            Err(error) => {
+                warn!(%error, "a mail could not be stored; the client was told to try again");
+                return Err(Refusal::store_unavailable());
+            }
+        }
+    }
+    Err(Refusal::store_unavailable())
+}
+
+/// The faxes of an earlier message, for the reply only: an error here is no reason to let the client send again.
+async fn faxes_of(intake: &Intake, message: MessageId, again: &NewMessage) -> Vec<FaxId> {
+    let filter =
+        FaxFilter { to: again.faxes.first().map(|fax| fax.number.to_string()), limit: 1000, ..FaxFilter::default() };
+    let found = intake.store.faxes(&filter).await.unwrap_or_default();
+    let of_first = found.into_iter().filter(|summary| summary.fax.message == message).map(|summary| summary.fax.id);
+    // With several recipients the message's own id is the one to tell.
+    if again.faxes.len() == 1 { of_first.collect() } else { Vec::new() }
+}
+
+fn log_accepted(message: &NewMessage, accepted: &Accepted) {
+    let numbers: Vec<String> = message.faxes.iter().take(20).map(|fax| fax.number.masked()).collect();
+    info!(
+        id = %accepted.id(),
+        message = %message.id,
+        client = %message.client,
+        sender = %masked_address(message.reverse_path.as_deref()),
+        faxes = accepted.faxes.len(),
+        attachments = accepted.attachments,
+        size_bytes = message.raw.size_bytes,
+        to = %numbers.join(" "),
+        "accepted a mail"
+    );
+}
+
+/// Names for covers, from To and Cc: the mailbox whose address means the same number (A31).
+struct Names(Vec<(FaxAddress, String)>);
+
+impl Names {
+    fn of(mail: &Mail, rules: &AddressRules) -> Self {
+        let named = mail.to.iter().take(NAMED_MAX).filter_map(|mailbox| {
+            let name = mailbox.name.clone()?;
+            let (local, domain) = mailbox.address.rsplit_once('@')?;
+            let local = local.trim_matches('"');
+            let ours = domain.eq_ignore_ascii_case(&rules.domain);
+            let address = ours.then(|| address::parse_local(local, rules).ok()).flatten()?;
+            // Some programs repeat the address as the name; that is none.
+            (!name.contains('@') && !name.trim().is_empty()).then_some((address, name))
+        });
+        Self(named.collect())
+    }
+
+    /// What the address itself says wins. `Anna Meier, Acme AG` is name and company; `Meier, Anna` is a name.
+    fn find(&self, address: &FaxAddress) -> (Option<String>, Option<String>) {
+        if address.to_name.is_some() || address.to_company.is_some() {
+            return (address.to_name.clone(), address.to_company.clone());
+        }
+        let same = |known: &&(FaxAddress, String)| {
+            known.0.number == address.number && known.0.subaddress == address.subaddress
+        };
+        let Some((_, text)) = self.0.iter().find(same) else { return (None, None) };
+        match text.split_once(',') {
+            Some((name, company)) if name.trim().contains(' ') && !company.trim().is_empty() => {
+                (Some(name.trim().to_owned()), Some(company.trim().to_owned()))
+            }
+            _ => (Some(text.trim().to_owned()), None),
+        }
+    }
+}

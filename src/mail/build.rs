@@ -1,0 +1,402 @@
+//! Builds the reports that the gateway mails: typed values in, octets out that any relay takes as they are.
+//!
+//! ```text
+//! multipart/report; report-type=delivery-status                       RFC 6522
+//! ├─ multipart/mixed                          only when there is a file to attach
+//! │  ├─ multipart/alternative
+//! │  │  ├─ text/plain                         complete without what follows
+//! │  │  └─ multipart/related                  only with a picture, else the text/html itself
+//! │  │     ├─ text/html
+//! │  │     └─ image/png, inline, Content-ID
+//! │  └─ application/pdf                       the pages
+//! ├─ message/delivery-status                                          RFC 3464
+//! └─ text/rfc822-headers, or message/rfc822 where RET=FULL asked for it
+//! ```
+//! The file lies inside the first part because a report has two or three parts and no more (RFC 6522 §3); mail
+//! programs show the first part as the mail and list its file as an attachment.
+//!
+//! The same report gives the same octets, boundaries and date included. Lines end in CRLF, have 998 octets at most
+//! (RFC 5322 §2.1.1) and only ASCII. No value of a peer can begin a new field: [`HeaderText`] has no CR, LF or NUL.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use mail_builder::MessageBuilder;
+use mail_builder::headers::HeaderType;
+use mail_builder::headers::address::Address;
+use mail_builder::headers::content_type::ContentType;
+use mail_builder::headers::date::Date;
+use mail_builder::headers::raw::Raw;
+use mail_builder::headers::text::Text;
+use mail_builder::mime::MimePart;
+
+use crate::domain::{NoticeId, Timestamp};
+use crate::mail::mime::clean;
+
+/// RFC 5322 §2.1.1, without CRLF.
+const LINE_BYTES_MAX: usize = 998;
+/// Longer header values are cut: nobody reads them.
+const TEXT_CHARS_MAX: usize = 500;
+/// RET=FULL returns an original up to this size, its header alone beyond.
+const ORIGINAL_BYTES_MAX: usize = 1024 * 1024;
+/// Of an original's header this much is returned.
+const ORIGINAL_HEADER_BYTES_MAX: usize = 64 * 1024;
+
+/// Text for a header or a status field: no control characters, no bidirectional overrides, 500 characters at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderText(String);
+
+impl HeaderText {
+    /// Whatever was dangerous in the text becomes spaces.
+    pub fn new(text: &str) -> Self {
+        Self(clean(text).chars().take(TEXT_CHARS_MAX).collect())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HeaderText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What stands between the angle brackets of a message id: printable ASCII, no brackets, 900 octets at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageIdText(String);
+
+impl MessageIdText {
+    /// None when the text cannot be put into a header as it is.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = !text.is_empty() && text.len() <= 900;
+        (fits && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>'))).then(|| Self(text.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A mail address that is safe in a header and in an SMTP command: `local@domain`, no white space outside quotes, no
+/// angle brackets, no control characters, 1000 octets at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailAddress {
+    text: String,
+    at: usize,
+}
+
+impl MailAddress {
+    /// None when it is no such address.
+    pub fn parse(text: &str) -> Option<Self> {
+        let at = text.rfind('@')?;
+        let (local, domain) = (&text[..at], &text[at + 1..]);
+        let quoted = local.len() > 2 && local.starts_with('"') && local.ends_with('"');
+        let harmless = |c: char| !c.is_control() && !matches!(c, '<' | '>') && !c.is_whitespace();
+        let local_fits =
+            !local.is_empty() && local.chars().all(|c| harmless(c) && (quoted || c != '"') || quoted && c == ' ');
+        let domain_fits =
+            !domain.is_empty() && domain.chars().all(|c| harmless(c) && !matches!(c, '"' | ',' | ';' | '@'));
+        (local_fits && domain_fits && text.len() <= 1000).then(|| Self { text: text.to_owned(), at })
+    }
+
+    /// The whole address.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What comes before the last `@`.
+    pub fn local(&self) -> &str {
+        &self.text[..self.at]
+    }
+
+    /// What comes after the last `@`.
+    pub fn domain(&self) -> &str {
+        &self.text[self.at + 1..]
+    }
+}
+
+/// A mailbox: `Fax <fax@fax.example.com>` or the address alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedAddress {
+    /// Display name.
+    pub name: Option<HeaderText>,
+    /// Address.
+    pub address: MailAddress,
+}
+
+impl NamedAddress {
+    /// None when there is no usable address in the text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let Some((name, rest)) = text.rsplit_once('<') else {
+            return MailAddress::parse(text.trim()).map(|address| Self { name: None, address });
+        };
+        let address = MailAddress::parse(rest.trim().strip_suffix('>')?)?;
+        let name = HeaderText::new(name.trim().trim_matches('"'));
+        Some(Self { name: (!name.as_str().is_empty()).then_some(name), address })
+    }
+}
+
+/// A field of message/delivery-status.
+pub type StatusField = (&'static str, HeaderText);
+
+/// The machine's part of a report (RFC 3464): one recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeliveryStatus {
+    /// About the message: `Reporting-MTA`, `Original-Envelope-Id`, `Arrival-Date`.
+    pub message: Vec<StatusField>,
+    /// About the recipient: `Final-Recipient`, `Action`, `Status`, …
+    pub recipient: Vec<StatusField>,
+    /// `Original-Recipient` and `Final-Recipient`: exactly what was in the transaction, of any length.
+    pub addresses: Vec<(&'static str, RecipientField)>,
+}
+
+/// `rfc822;` and the address exactly as it was accepted (RFC 3464 §2.3.2), made safe for the field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecipientField(String);
+
+impl RecipientField {
+    /// From an address of the envelope.
+    pub fn rfc822(address: &str) -> Self {
+        // RFC 6533 §3: an internationalised address has its own type; in an ASCII field it is \x{…}-encoded.
+        let kind = if address.is_ascii() { "rfc822" } else { "utf-8" };
+        Self(format!("{kind};{}", field_ascii(address)))
+    }
+
+    /// From a decoded ORCPT, type included (`rfc822;…`).
+    pub fn original(orcpt: &str) -> Self {
+        Self(field_ascii(orcpt))
+    }
+}
+
+/// What to return of the mail that the report is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Return {
+    /// Its header.
+    Header,
+    /// All of it, when it is small enough and can be returned unchanged.
+    Full,
+}
+
+/// A file or picture in a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its name.
+    pub name: HeaderText,
+    /// `application/pdf`, `image/png`.
+    pub media: &'static str,
+    /// Its octets.
+    pub bytes: Vec<u8>,
+}
+
+/// A report to build.
+#[derive(Debug, Clone)]
+pub struct Report<'a> {
+    /// Boundaries are made of it.
+    pub notice: NoticeId,
+    /// `Message-ID`.
+    pub message_id: MessageIdText,
+    /// `Date`.
+    pub date: Timestamp,
+    /// `From`.
+    pub from: NamedAddress,
+    /// `To`.
+    pub to: MailAddress,
+    /// `Subject`.
+    pub subject: HeaderText,
+    /// `In-Reply-To` and `References`: the mail that is reported on.
+    pub in_reply_to: Option<MessageIdText>,
+    /// Further fields, `X-…`.
+    pub fields: Vec<(&'static str, HeaderText)>,
+    /// RFC 5646 tag of the texts.
+    pub language: &'static str,
+    /// Complete without HTML.
+    pub text: String,
+    /// HTML; a picture is referred to as `cid:` and [`Report::picture_cid`].
+    pub html: String,
+    /// Shown in the HTML.
+    pub picture: Option<File>,
+    /// The pages.
+    pub file: Option<File>,
+    /// For machines.
+    pub status: DeliveryStatus,
+    /// The mail that is reported on, as it came; none when it is not available.
+    pub original: Option<&'a [u8]>,
+    /// How much of it is returned.
+    pub ret: Return,
+}
+
+impl Report<'_> {
+    /// Content-ID of the picture of a notice.
+    pub fn picture_cid(notice: NoticeId) -> String {
+        format!("page-1.{}@faxwell", notice.0.simple())
+    }
+
+    /// The mail: CRLF line ends, ASCII, ends in CRLF.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut parts = vec![self.readable(), self.delivery_status()];
+        parts.extend(self.original.map(|raw| original(raw, self.ret)));
+        let kind = ContentType::new("multipart/report").attribute("report-type", "delivery-status");
+        let mut message = MessageBuilder::new()
+            .message_id(self.message_id.as_str())
+            .date(Date::new(self.date.0.div_euclid(1000)))
+            .header("From", from(&self.from))
+            .header("To", Address::new_address(None::<&str>, self.to.as_str()))
+            .header("Subject", Text::new(self.subject.as_str()))
+            // RFC 3834 §5.1: an answer to a mail, made without a person.
+            .header("Auto-Submitted", Raw::new("auto-replied"));
+        if let Some(id) = &self.in_reply_to {
+            message = message.in_reply_to(id.as_str()).references(id.as_str());
+        }
+        for (name, value) in &self.fields {
+            message = message.header(*name, Text::new(value.as_str()));
+        }
+        let mut out = Vec::new();
+        message.body(self.multipart(kind, 1, parts)).serialize(&mut out);
+        out
+    }
+
+    fn multipart<'x>(&self, kind: ContentType<'x>, number: u8, parts: Vec<MimePart<'x>>) -> MimePart<'x> {
+        // RFC 2045 §6.7 suggests `=_`: it occurs in neither base64 nor quoted-printable.
+        let boundary = format!("=_{}_{number}", self.notice.0.simple());
+        MimePart::new(kind.attribute("boundary", boundary), parts)
+    }
+
+    fn readable(&self) -> MimePart<'_> {
+        let text = MimePart::new(text_type("text/plain"), self.text.as_str()).language(self.language);
+        let html = MimePart::new(text_type("text/html"), self.html.as_str()).language(self.language);
+        let html = match &self.picture {
+            None => html,
+            Some(picture) => {
+                let shown = MimePart::new(picture.media, picture.bytes.as_slice())
+                    .cid(Self::picture_cid(self.notice))
+                    .header("Content-Disposition", file_field("inline", picture));
+                let kind = ContentType::new("multipart/related").attribute("type", "text/html");
+                self.multipart(kind, 4, vec![html, shown])
+            }
+        };
+        let both = self.multipart(ContentType::new("multipart/alternative"), 3, vec![text, html]);
+        match &self.file {
+            None => both,
+            Some(file) => {
+                let attached = MimePart::new(file.media, file.bytes.as_slice())
+                    .header("Content-Disposition", file_field("attachment", file));
+                self.multipart(ContentType::new("multipart/mixed"), 2, vec![both, attached])
+            }
+        }
+    }
+
+    fn delivery_status(&self) -> MimePart<'static> {
+        let mut text = String::new();
+        for (name, value) in &self.status.message {
+            push_field(&mut text, name, &field_ascii(value.as_str()));
+        }
+        text.push_str("\r\n");
+        for (name, RecipientField(value)) in &self.status.addresses {
+            push_field(&mut text, name, value);
+        }
+        for (name, value) in &self.status.recipient {
+            push_field(&mut text, name, &field_ascii(value.as_str()));
+        }
+        // RFC 2046 §5.2: message/* takes no encoding but 7bit, 8bit and binary.
+        MimePart::new(ContentType::new("message/delivery-status"), text.into_bytes()).transfer_encoding("7bit")
+    }
+}
+
+fn from(from: &NamedAddress) -> HeaderType<'_> {
+    Address::new_address(from.name.as_ref().map(HeaderText::as_str), from.address.as_str()).into()
+}
+
+fn text_type(kind: &'static str) -> ContentType<'static> {
+    ContentType::new(kind).attribute("charset", "utf-8")
+}
+
+fn file_field<'x>(disposition: &'static str, file: &'x File) -> ContentType<'x> {
+    ContentType::new(disposition).attribute("filename", file.name.as_str())
+}
+
+/// ASCII without control characters. RFC 6533 §3: `\x{20AC}` for what ASCII does not have.
+fn field_ascii(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if c.is_control() => out.push(' '),
+            c if c.is_ascii() => out.push(c),
+            c => out.push_str(&format!("\\x{{{:X}}}", u32::from(c))),
+        }
+    }
+    out
+}
+
+/// One field, folded where a line would get too long.
+fn push_field(out: &mut String, name: &str, value: &str) {
+    let mut line = format!("{name}: {value}");
+    while line.len() > LINE_BYTES_MAX {
+        // After the type or at a space if there is one; an address longer than a line has to break somewhere.
+        let cut =
+            line[..LINE_BYTES_MAX].rfind([' ', ';']).filter(|n| *n > name.len() + 2).map_or(LINE_BYTES_MAX, |n| n + 1);
+        out.push_str(&line[..cut]);
+        out.push_str("\r\n");
+        line = format!(" {}", &line[cut..]);
+    }
+    out.push_str(&line);
+    out.push_str("\r\n");
+}
+
+/// RFC 3461 §4.3: what is returned of the mail. Never its Bcc fields.
+fn original(raw: &[u8], ret: Return) -> MimePart<'static> {
+    let end = header_end(raw);
+    let header = without_bcc(&raw[..end]);
+    let plain_lines = |octets: &[u8]| {
+        octets.is_ascii()
+            && !octets.contains(&0)
+            && octets.split(|b| *b == b'\n').all(|l| l.strip_suffix(b"\r").unwrap_or(l).len() <= LINE_BYTES_MAX)
+            && octets.split_inclusive(|b| *b == b'\n').all(|l| l.ends_with(b"\r\n") || !l.contains(&b'\n'))
+            && octets.iter().filter(|b| **b == b'\r').count() == octets.windows(2).filter(|w| w == b"\r\n").count()
+    };
+    if ret == Return::Full && raw.len() <= ORIGINAL_BYTES_MAX && plain_lines(raw) {
+        let mut whole = header;
+        whole.extend_from_slice(&raw[end..]);
+        return MimePart::new(ContentType::new("message/rfc822"), whole).transfer_encoding("7bit");
+    }
+    let cut = if header.len() <= ORIGINAL_HEADER_BYTES_MAX {
+        header.len()
+    } else {
+        header[..ORIGINAL_HEADER_BYTES_MAX].iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1)
+    };
+    // The type is text: 8-bit octets and long lines are encoded as quoted-printable by the builder.
+    MimePart::new(ContentType::new("text/rfc822-headers"), header[..cut].to_vec())
+}
+
+/// Where the header ends: before the first empty line.
+fn header_end(raw: &[u8]) -> usize {
+    let mut at = 0;
+    for line in raw.split_inclusive(|b| *b == b'\n') {
+        if matches!(line, b"\n" | b"\r\n") {
+            break;
+        }
+        at += line.len();
+    }
+    at
+}
+
+/// RFC 5322 §3.6.3: what a Bcc field says is nobody's business.
+fn without_bcc(header: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(header.len());
+    let mut dropping = false;
+    for line in header.split_inclusive(|b| *b == b'\n') {
+        if !matches!(line.first(), Some(b' ' | b'\t')) {
+            let name = line.split(|b| *b == b':').next().unwrap_or_default().trim_ascii();
+            dropping = name.eq_ignore_ascii_case(b"bcc") || name.eq_ignore_ascii_case(b"resent-bcc");
+        }
+        if !dropping {
+            kept.extend_from_slice(line);
+        }
+    }
+    kept
+}

@@ -1,0 +1,131 @@
+//! What the converter is asked for: from mail, message and fax to its orders. Pure, so that preview and sending agree.
+
+use jiff::tz::TimeZone;
+use pages::{ConvertOrder, CoverFields, FinishOrder, HeaderLine, Part, Text};
+
+use super::RenderError;
+use crate::config::{Config, dialplan};
+use crate::domain::{BodyPlace, Cause, FaxNumber, FaxOptions, Paper, Quality};
+use crate::mail::mime::{Body, Mail};
+use crate::store::{Fax, Message};
+
+/// What the gateway adds to a message.
+#[derive(Debug, Clone)]
+pub struct RenderSettings {
+    /// The gateway's domain: for message ids and the foot of covers.
+    pub domain: String,
+    /// Most pages of one fax, cover included.
+    pub max_pages: u32,
+    /// The zone of dates on pages: that of the machine that sends.
+    pub zone: TimeZone,
+    config: Config,
+}
+
+impl RenderSettings {
+    /// From the configuration; `zone` is the machine's.
+    pub fn new(config: &Config, zone: TimeZone) -> Self {
+        Self { domain: config.domain.clone(), max_pages: config.render.max_pages, zone, config: config.clone() }
+    }
+
+    /// Number of the line that calls this number first: 47 CFR 68.318(d) wants the sending machine's on the page.
+    fn sender_number(&self, to: &FaxNumber) -> String {
+        let plan = dialplan::plan(&self.config.dial, &self.config.sip, to).ok();
+        let line = plan.and_then(|plan| plan.lines.first().cloned());
+        line.and_then(|line| self.config.sip.get(&line)).map(|sip| sip.number.clone()).unwrap_or_default()
+    }
+}
+
+/// What a mail brings, by where it goes.
+#[derive(Debug)]
+pub(super) struct Split {
+    /// The text for the cover.
+    pub note: Option<Text>,
+    /// What becomes pages.
+    pub order: Option<ConvertOrder>,
+}
+
+pub(super) fn split(mail: Mail, options: &FaxOptions, settings: &RenderSettings) -> Result<Split, RenderError> {
+    let text = match mail.body {
+        Some(Body::Plain(text)) => Some(Text::Plain(text)),
+        Some(Body::Html(text)) => Some(Text::Html(text)),
+        None => None,
+    };
+    let text = text.filter(|text| !text.is_blank());
+    let (note, body) = match (options.body, &options.cover) {
+        (BodyPlace::Drop, _) => (None, None),
+        (BodyPlace::Cover, Some(_)) => (text, None),
+        // Without a cover the text becomes the first page, so that it is not lost.
+        (BodyPlace::Cover, None) | (BodyPlace::Page, _) => (None, text),
+    };
+    let parts: Vec<Part> = mail
+        .attachments
+        .into_iter()
+        .map(|a| Part { name: a.name, media: a.media, charset: a.charset, bytes: a.bytes })
+        .collect();
+    if note.is_none() && body.is_none() && parts.is_empty() {
+        return Err(RenderError::fatal(Cause::DocumentEmpty, "the mail has neither text nor an attachment"));
+    }
+    let (paper, quality) = (paper(options.paper), quality(options.quality));
+    let order = ConvertOrder { paper, quality, max_pages: settings.max_pages, body, parts };
+    let order = (order.body.is_some() || !order.parts.is_empty()).then_some(order);
+    Ok(Split { note, order })
+}
+
+pub(super) fn finish(
+    message: &Message,
+    fax: &Fax,
+    note: Option<Text>,
+    document: Option<Vec<u8>>,
+    settings: &RenderSettings,
+) -> FinishOrder {
+    let at = message.accepted_at.to_jiff().to_zoned(settings.zone.clone());
+    let from_number = settings.sender_number(&fax.number);
+    let options = &message.options;
+    let sender = message.from_name.clone().or_else(|| message.from_address.clone());
+    let cover = options.cover.as_ref().map(|template| CoverFields {
+        template: template.clone(),
+        to_name: fax.to_name.clone(),
+        to_company: fax.to_company.clone(),
+        // The number alone: post-dial digits and PINs are never printed (RFC 3965 §5.2.3).
+        to_number: fax.number.to_string(),
+        from_name: message.from_name.clone(),
+        from_company: None,
+        from_address: message.from_address.clone(),
+        from_number: Some(from_number.clone()).filter(|number| !number.is_empty()),
+        subject: message.subject.clone(),
+        date: at.strftime("%-d %B %Y, %H:%M %:z").to_string(),
+        reference: options.reference.clone(),
+        note,
+        footer: format!("Sent by {}.", settings.domain),
+    });
+    let header = HeaderLine {
+        date: at.strftime("%Y-%m-%d %H:%M %z").to_string(),
+        sender: sender.unwrap_or_else(|| settings.domain.clone()),
+        sender_number: from_number,
+        to_number: fax.number.to_string(),
+    };
+    FinishOrder {
+        paper: paper(options.paper),
+        quality: quality(options.quality),
+        max_pages: settings.max_pages,
+        document,
+        cover,
+        header: Some(header),
+    }
+}
+
+fn paper(paper: Paper) -> pages::Paper {
+    match paper {
+        Paper::A4 => pages::Paper::A4,
+        Paper::Letter => pages::Paper::Letter,
+        Paper::Legal => pages::Paper::Legal,
+    }
+}
+
+fn quality(quality: Quality) -> pages::Quality {
+    match quality {
+        Quality::Standard => pages::Quality::Standard,
+        Quality::Fine => pages::Quality::Fine,
+        Quality::Superfine => pages::Quality::Superfine,
+    }
+}

@@ -1,0 +1,236 @@
+//! The stage against a real store and documents. The converter is a script that answers as the real one does; what the real one
+//! makes of documents is tested in its crate and end to end.
+
+use crate::domain::FaxId;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fax_image::Bitmap;
+use fax_image::tiff::{Profile, Resolution, TiffPage, write_document};
+use jiff::tz::TimeZone;
+
+use super::*;
+use crate::config::Config;
+use crate::documents::DocumentsSettings;
+use crate::domain::{BodyPlace, FaxOptions, FaxState, NoticeState};
+use crate::store::testing::{TestStore, message, owner, sqlite};
+use crate::store::{FaxRecord, NewMessage};
+
+const MAIL: &[u8] = b"From: Anna <anna@example.com>\r\nSubject: Offer\r\n\r\nDear Sir\r\n";
+
+struct Stage {
+    test: TestStore,
+    documents: Documents,
+    renderer: Renderer,
+}
+
+/// A stage whose converter answers with this and, when it is well, with these octets.
+async fn stage(answer: &str, blob: &[u8]) -> Stage {
+    let test = sqlite().await;
+    let script = pretend(test.directory.path(), answer, blob);
+    stage_with(test, script).await
+}
+
+async fn stage_with(test: TestStore, program: PathBuf) -> Stage {
+    let settings = DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() };
+    let store: Arc<dyn Store> = test.store.clone();
+    let documents = Documents::open(test.directory.path().join("documents"), store.clone(), settings).unwrap();
+    let limits = pages::Limits { wall: Duration::from_secs(20), ..pages::Limits::default() };
+    let converter = Converter::new(program, Vec::new(), limits);
+    let config = Config::sandbox(test.directory.path().to_path_buf(), 2525);
+    let settings = RenderSettings::new(&config, TimeZone::UTC);
+    let renderer = Renderer::new(store, documents.clone(), converter, settings, owner("a"), Leases::default());
+    Stage { test, documents, renderer }
+}
+
+fn pretend(directory: &Path, answer: &str, blob: &[u8]) -> PathBuf {
+    let mut frame = (answer.len() as u32).to_be_bytes().to_vec();
+    frame.extend(1_u32.to_be_bytes());
+    frame.extend((blob.len() as u64).to_be_bytes());
+    frame.extend(answer.bytes());
+    frame.extend(blob);
+    let (answer, program) = (directory.join("answer"), directory.join("converter"));
+    std::fs::write(&answer, frame).unwrap();
+    std::fs::write(&program, format!("#!/bin/sh\ncat {}\n", answer.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
+fn tiff() -> Vec<u8> {
+    let page = Bitmap::white(1728, 100).unwrap();
+    write_document(&[TiffPage::new(&page, Resolution::FINE, Profile::F)]).unwrap()
+}
+
+const DONE: &str = r#"{"answer":"done","pages":["a"],"notes":[]}"#;
+
+fn failed(kind: &str) -> String {
+    format!(r#"{{"answer":"failed","error":{{"kind":"{kind}","part":"offer.pdf","detail":"bad"}}}}"#)
+}
+
+impl Stage {
+    async fn submit(&self, raw: &[u8], change: impl Fn(&mut NewMessage)) -> Vec<FaxId> {
+        let mut message = message(&["+99910200", "+99910201"]);
+        message.raw = self.documents.put(raw.to_vec(), "message/rfc822").await.unwrap();
+        change(&mut message);
+        let faxes = message.faxes.iter().map(|fax| fax.id).collect();
+        self.test.store.submit(message).await.unwrap();
+        faxes
+    }
+
+    async fn record(&self, fax: FaxId) -> FaxRecord {
+        self.test.store.fax(fax).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_message_becomes_the_pages_of_each_of_its_faxes() {
+    let stage = stage(DONE, &tiff()).await;
+    assert_eq!(stage.renderer.render_next().await.unwrap(), Progress::Idle);
+    let faxes = stage.submit(MAIL, |_| ()).await;
+    assert_eq!(stage.renderer.render_next().await.unwrap(), Progress::Worked);
+    for fax in faxes {
+        let fax = stage.record(fax).await.fax;
+        assert_eq!((fax.state, fax.page_count), (FaxState::Ready, Some(1)));
+        assert_eq!(stage.documents.get(&fax.document.unwrap()).await.unwrap(), tiff());
+    }
+    assert_eq!(stage.renderer.render_next().await.unwrap(), Progress::Idle);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_document_fails_every_fax_by_name_with_one_notice_each() {
+    for (kind, cause) in [
+        ("unsupported", Cause::DocumentUnsupported),
+        ("encrypted", Cause::DocumentEncrypted),
+        ("damaged", Cause::DocumentDamaged),
+        ("empty", Cause::DocumentEmpty),
+        ("too-many-pages", Cause::TooManyPages),
+        ("too-large", Cause::TooLarge),
+    ] {
+        let stage = stage(&failed(kind), b"").await;
+        let faxes = stage.submit(MAIL, |_| ()).await;
+        stage.renderer.render_next().await.unwrap();
+        for fax in faxes {
+            let record = stage.record(fax).await;
+            assert_eq!((record.fax.state, record.fax.cause), (FaxState::Failed, Some(cause)));
+            assert_eq!(record.fax.detail.as_deref(), Some("offer.pdf: bad"));
+            assert_eq!(record.notices.len(), 1);
+            assert_eq!(record.notices[0].state, NoticeState::Owed);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_machine_gives_the_faxes_back_for_later() {
+    let test = sqlite().await;
+    let stage = stage_with(test, PathBuf::from("/nonexistent/converter")).await;
+    let faxes = stage.submit(MAIL, |_| ()).await;
+    assert_eq!(stage.renderer.render_next().await.unwrap(), Progress::Worked);
+    assert_eq!(stage.renderer.render_next().await.unwrap(), Progress::Idle, "not before its time");
+    stage.test.clock.advance(AGAIN_AFTER + Duration::from_secs(1));
+    assert_eq!(stage.renderer.render_next().await.unwrap(), Progress::Worked);
+    for fax in &faxes {
+        assert_eq!(stage.record(*fax).await.fax.state, FaxState::Accepted);
+    }
+    // Not for ever: when its time is over the sender is told.
+    stage.test.clock.advance(Duration::from_secs(7200));
+    pretend(stage.test.directory.path(), DONE, &tiff());
+    let program = stage.test.directory.path().join("converter");
+    let stage = stage_with(stage.test, program).await;
+    stage.renderer.render_next().await.unwrap();
+    for fax in faxes {
+        assert_eq!(stage.record(fax).await.fax.cause, Some(Cause::Expired));
+    }
+}
+
+#[tokio::test]
+async fn a_mail_over_which_workers_die_is_damaged() {
+    let stage = stage(DONE, &tiff()).await;
+    let faxes = stage.submit(MAIL, |_| ()).await;
+    for _ in 0..CRASHES_MAX {
+        // A worker that claims and is never heard of again.
+        assert!(stage.test.store.claim_render(&owner("b"), LEASE).await.unwrap().is_some());
+        stage.test.clock.advance(LEASE + Duration::from_secs(1));
+    }
+    stage.renderer.render_next().await.unwrap();
+    let fax = stage.record(faxes[0]).await.fax;
+    assert_eq!((fax.state, fax.cause), (FaxState::Failed, Some(Cause::DocumentDamaged)));
+}
+
+#[tokio::test]
+async fn a_mail_that_cannot_be_read_or_has_nothing_to_send_fails() {
+    for (raw, cause) in [
+        (&b"Subject: nothing\r\n\r\n \r\n"[..], Cause::DocumentEmpty),
+        (b"Content-Transfer-Encoding: x-unknown\r\n\r\ntext\r\n", Cause::DocumentUnsupported),
+    ] {
+        let stage = stage(DONE, &tiff()).await;
+        let faxes = stage.submit(raw, |_| ()).await;
+        stage.renderer.render_next().await.unwrap();
+        assert_eq!(stage.record(faxes[1]).await.fax.cause, Some(cause));
+    }
+}
+
+#[tokio::test]
+async fn no_report_goes_to_an_empty_reverse_path() {
+    let stage = stage(&failed("damaged"), b"").await;
+    let faxes = stage.submit(MAIL, |message| message.reverse_path = None).await;
+    stage.renderer.render_next().await.unwrap();
+    let record = stage.record(faxes[0]).await;
+    assert_eq!(record.fax.state, FaxState::Failed);
+    assert_eq!(record.notices[0].state, NoticeState::Withheld);
+}
+
+#[test]
+fn the_text_goes_where_the_options_say_and_is_never_lost() {
+    let config = Config::sandbox(PathBuf::from("/data"), 2525);
+    let settings = RenderSettings::new(&config, TimeZone::UTC);
+    let mail = || mime::read(MAIL).unwrap();
+    let with_file = || mime::Mail {
+        attachments: vec![mime::Attachment {
+            name: "a.pdf".into(),
+            media: "application/pdf".into(),
+            charset: None,
+            bytes: vec![1],
+        }],
+        ..mail()
+    };
+    for (body, cover, mail, note, page, parts) in [
+        (BodyPlace::Cover, Some("plain"), mail(), true, false, 0),
+        (BodyPlace::Cover, None, mail(), false, true, 0),
+        (BodyPlace::Cover, Some("plain"), with_file(), true, false, 1),
+        (BodyPlace::Page, Some("plain"), with_file(), false, true, 1),
+        (BodyPlace::Drop, Some("plain"), with_file(), false, false, 1),
+    ] {
+        let options = FaxOptions { body, cover: cover.map(str::to_owned), ..FaxOptions::default() };
+        let split = orders::split(mail, &options, &settings).unwrap();
+        let order = split.order.unwrap_or_default();
+        assert_eq!(
+            (split.note.is_some(), order.body.is_some(), order.parts.len()),
+            (note, page, parts),
+            "{body} {cover:?}"
+        );
+    }
+    let options = FaxOptions { body: BodyPlace::Drop, cover: Some("plain".into()), ..FaxOptions::default() };
+    assert!(orders::split(mail(), &options, &settings).is_err(), "a cover alone is nothing to send");
+}
+
+#[tokio::test]
+async fn a_page_names_its_own_recipient_and_no_pin() {
+    let stage = stage(DONE, &tiff()).await;
+    let faxes = stage
+        .submit(MAIL, |message| {
+            message.options.cover = Some("plain".to_owned());
+            message.faxes[0].post_dial = Some("7005393".to_owned());
+            message.faxes[0].to_name = Some("Bert".to_owned());
+        })
+        .await;
+    let record = stage.record(faxes[0]).await;
+    let order = orders::finish(&record.message, &record.fax, None, None, &stage.renderer.settings);
+    let printed = format!("{order:?}");
+    assert!(printed.contains("+99910200") && printed.contains("Bert") && printed.contains("Anna Meier"));
+    assert!(!printed.contains("7005393") && !printed.contains("+99910201"), "{printed}");
+    let header = order.header.unwrap();
+    // The store's clock of the test stands at 2027-01-15 08:00 UTC.
+    assert_eq!(header.date, "2027-01-15 08:00 +0000");
+    assert!(!header.sender_number.is_empty());
+}

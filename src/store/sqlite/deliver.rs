@@ -1,0 +1,108 @@
+//! Claims for the notices that are owed, and what became of them.
+
+use std::time::Duration;
+
+use super::error::Place;
+use super::intake::event;
+use super::rows::{self, Columns, notice_columns};
+use super::{Tx, reading, statements};
+use crate::domain::{NoticeId, Timestamp};
+use crate::store::{LeaseToken, NoticeWork, Owner, Result, StoreError};
+
+/// Most notices in one claim.
+const CLAIM_MAX: u32 = 256;
+
+statements! {
+    DUE = "-- notices.due
+        SELECT id FROM notices INDEXED BY notices_owed
+        WHERE state = 'owed' AND not_before <= $1 AND (lease_node IS NULL OR lease_expires_at <= $1)
+          AND fax_id IS NOT NULL
+        ORDER BY not_before, id LIMIT $2";
+    // Counted before it is tried: a crash in the middle must not grant a free try.
+    CLAIM = concat!("-- notices.claim
+        UPDATE notices SET lease_node = $2, lease_epoch = $3, lease_expires_at = $4, lease_token = lease_token + 1,
+            suspect_at = NULL, tries = tries + 1
+        WHERE id = $1 RETURNING ", notice_columns!());
+    GET = concat!("-- notices.get\nSELECT ", notice_columns!(), " FROM notices WHERE id = $1");
+    SENT = "-- notices.sent
+        UPDATE notices SET state = 'sent', sent_at = $3, detail = $4,
+            lease_node = NULL, lease_epoch = NULL, lease_expires_at = NULL, suspect_at = NULL
+        WHERE id = $1 AND lease_token = $2 AND lease_node IS NOT NULL AND state = 'owed'";
+    AGAIN = "-- notices.again
+        UPDATE notices SET not_before = $3, detail = $4,
+            lease_node = NULL, lease_epoch = NULL, lease_expires_at = NULL, suspect_at = NULL
+        WHERE id = $1 AND lease_token = $2 AND lease_node IS NOT NULL AND state = 'owed'";
+    DEAD = "-- notices.dead
+        UPDATE notices SET state = 'dead', detail = $3,
+            lease_node = NULL, lease_epoch = NULL, lease_expires_at = NULL, suspect_at = NULL
+        WHERE id = $1 AND lease_token = $2 AND lease_node IS NOT NULL AND state = 'owed'";
+}
+
+pub(super) async fn claim(tx: &mut Tx, owner: &Owner, limit: u32, lease: Duration) -> Result<Vec<NoticeWork>> {
+    let query = sqlx::query(DUE).bind(tx.now.0).bind(limit.min(CLAIM_MAX));
+    let due = query.fetch_all(&mut tx.conn).await.place("notices.due")?;
+    let mut claimed = Vec::with_capacity(due.len());
+    for row in &due {
+        let row = sqlx::query(CLAIM)
+            .bind(row.col::<&str>("id")?)
+            .bind(&owner.node)
+            .bind(owner.epoch.to_string())
+            .bind(tx.now.plus(lease).0)
+            .fetch_one(&mut tx.conn)
+            .await
+            .place("notices.claim")?;
+        let notice = rows::notice(&row)?;
+        let record = reading::record(&mut tx.conn, notice.fax).await?;
+        claimed.push(NoticeWork { notice, token: row.col("lease_token")?, record });
+    }
+    Ok(claimed)
+}
+
+pub(super) async fn sent(tx: &mut Tx, id: NoticeId, token: LeaseToken, taken_by: &str) -> Result<()> {
+    let query = sqlx::query(SENT).bind(id.to_string()).bind(token).bind(tx.now.0).bind(taken_by);
+    let text = format!("taken by {taken_by}");
+    write_back(tx, id, token, query, "notice-sent", &text).await
+}
+
+pub(super) async fn again(
+    tx: &mut Tx,
+    id: NoticeId,
+    token: LeaseToken,
+    not_before: Timestamp,
+    why: &str,
+) -> Result<()> {
+    let query = sqlx::query(AGAIN).bind(id.to_string()).bind(token).bind(not_before.0).bind(why);
+    let text = format!("tried again at {not_before}: {why}");
+    write_back(tx, id, token, query, "notice-waits", &text).await
+}
+
+pub(super) async fn dead(tx: &mut Tx, id: NoticeId, token: LeaseToken, why: &str) -> Result<()> {
+    let query = sqlx::query(DEAD).bind(id.to_string()).bind(token).bind(why);
+    let text = format!("nobody takes it: {why}");
+    write_back(tx, id, token, query, "notice-dead", &text).await
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+async fn write_back(
+    tx: &mut Tx,
+    id: NoticeId,
+    token: LeaseToken,
+    query: Query<'_>,
+    kind: &str,
+    text: &str,
+) -> Result<()> {
+    let row = sqlx::query(GET).bind(id.to_string()).fetch_optional(&mut tx.conn).await.place("notices.get")?;
+    let row = row.ok_or_else(|| StoreError::NotFound { kind: "notice", id: id.to_string() })?;
+    let notice = rows::notice(&row)?;
+    let node: Option<String> = row.col("lease_node")?;
+    if node.is_none() || row.col::<i64>("lease_token")? != token {
+        return Err(StoreError::LeaseLost(format!("notice {id}")));
+    }
+    let done = query.execute(&mut tx.conn).await.place("notices.write_back")?;
+    if done.rows_affected() != 1 {
+        return Err(StoreError::LeaseLost(format!("notice {id}")));
+    }
+    let text = format!("notice \"{}\" {text}", notice.kind);
+    event(tx, &notice.fax.to_string(), node.as_deref(), kind, &text).await
+}

@@ -1,0 +1,110 @@
+//! Leases: who works on what, until when, and what becomes of it when the owner is gone.
+//!
+//! A lease that has expired is claimable at once. Where several nodes share a store that fails over, all leases look
+//! expired together afterwards; the column `suspect_at` is there for marking them first and taking them only after a
+//! grace in which the store was reachable. One process on one file needs no grace.
+
+use std::time::Duration;
+
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteQueryResult;
+
+use super::error::Place;
+use super::rows::{self, Columns, FaxRow, attempt_columns};
+use super::{Tx, reading, statements};
+use crate::domain::{FaxId, FaxState, Timestamp};
+use crate::store::{Lease, LeaseToken, Orphan, Owner, Result, StoreError, TakenBack};
+
+/// Orphans in one answer; the rest come with the next.
+const ORPHANS_MAX: i64 = 500;
+
+statements! {
+    // A heartbeat must not shorten what a claim has promised.
+    RENEW_FAXES = "-- faxes.renew
+        UPDATE faxes SET lease_expires_at = max(lease_expires_at, $5), suspect_at = NULL
+        WHERE id = $3 AND lease_token = $4 AND lease_node = $1 AND lease_epoch = $2";
+    RENEW_NOTICES = "-- notices.renew
+        UPDATE notices SET lease_expires_at = max(lease_expires_at, $5), suspect_at = NULL
+        WHERE id = $3 AND lease_token = $4 AND lease_node = $1 AND lease_epoch = $2";
+    COUNT_ORPHANED = "-- attempts.orphaned_by_restart
+        SELECT count(*) AS orphans FROM faxes f JOIN attempts a ON a.fax_id = f.id AND a.ended_at IS NULL
+        WHERE f.lease_node = $1 AND f.lease_epoch <> $2";
+    FREE_FAXES = "-- faxes.take_back
+        UPDATE faxes SET lease_node = NULL, lease_epoch = NULL, lease_expires_at = NULL, suspect_at = NULL
+        WHERE lease_node = $1 AND lease_epoch <> $2";
+    FREE_NOTICES = "-- notices.take_back
+        UPDATE notices SET lease_node = NULL, lease_epoch = NULL, lease_expires_at = NULL, suspect_at = NULL
+        WHERE lease_node = $1 AND lease_epoch <> $2";
+    ORPHANS = concat!("-- attempts.orphans
+        SELECT ", attempt_columns!(), " FROM attempts
+        WHERE ended_at IS NULL AND EXISTS (SELECT 1 FROM faxes f WHERE f.id = fax_id
+            AND (f.lease_node IS NULL OR f.lease_expires_at <= $1))
+        ORDER BY started_at, id LIMIT $2");
+}
+
+/// The fax, when `token` is its lease's and it is in `state`.
+pub(super) async fn hold(tx: &mut Tx, fax: FaxId, token: LeaseToken, state: FaxState) -> Result<FaxRow> {
+    let row = reading::fax_row(&mut tx.conn, fax).await?;
+    if row.lease_node.is_none() || row.lease_token != token {
+        return Err(lost(fax));
+    }
+    if row.fax.state != state {
+        return Err(StoreError::Refused(format!("{} is {}, not {state}", fax.short(), row.fax.state)));
+    }
+    Ok(row)
+}
+
+/// The error for a token that is not the row's any more.
+pub(super) fn lost(fax: FaxId) -> StoreError {
+    StoreError::LeaseLost(fax.short().to_string())
+}
+
+/// A write-back changes exactly one row, or its lease is lost.
+pub(super) fn demand_one(done: SqliteQueryResult, fax: FaxId) -> Result<()> {
+    if done.rows_affected() == 1 { Ok(()) } else { Err(lost(fax)) }
+}
+
+pub(super) async fn renew(tx: &mut Tx, owner: &Owner, held: &[Lease], lease: Duration) -> Result<u64> {
+    let until = tx.now.plus(lease).0;
+    let epoch = owner.epoch.to_string();
+    let mut renewed = 0;
+    // One by one by their keys: a process holds no more than it has channels and workers.
+    for lease in held {
+        let (statement, id, token) = match lease {
+            Lease::Fax(id, token) => (RENEW_FAXES, id.to_string(), *token),
+            Lease::Notice(id, token) => (RENEW_NOTICES, id.to_string(), *token),
+        };
+        let query = sqlx::query(statement).bind(&owner.node).bind(&epoch).bind(id).bind(token).bind(until);
+        renewed += query.execute(&mut tx.conn).await.place("leases.renew")?.rows_affected();
+    }
+    Ok(renewed)
+}
+
+pub(super) async fn take_back(tx: &mut Tx, owner: &Owner) -> Result<TakenBack> {
+    let epoch = owner.epoch.to_string();
+    let counted = sqlx::query(COUNT_ORPHANED).bind(&owner.node).bind(&epoch).fetch_one(&mut tx.conn).await;
+    let orphans: u64 = counted.place("attempts.orphaned_by_restart")?.int("orphans")?;
+    let mut freed = 0;
+    for statement in [FREE_FAXES, FREE_NOTICES] {
+        let query = sqlx::query(statement).bind(&owner.node).bind(&epoch);
+        freed += query.execute(&mut tx.conn).await.place("leases.take_back")?.rows_affected();
+    }
+    Ok(TakenBack { leases: freed - orphans, orphans })
+}
+
+pub(super) async fn orphans(c: &mut SqliteConnection, now: Timestamp) -> Result<Vec<Orphan>> {
+    let query = sqlx::query(ORPHANS).bind(now.0).bind(ORPHANS_MAX);
+    let found = query.fetch_all(&mut *c).await.place("attempts.orphans")?;
+    let mut orphans = Vec::with_capacity(found.len());
+    for row in &found {
+        let fax = reading::fax_row(c, row.parsed("fax_id")?).await?;
+        orphans.push(Orphan {
+            attempt: rows::attempt(row)?,
+            message: reading::message(c, fax.fax.message).await?,
+            token: fax.lease_token,
+            earlier: reading::causes(c, fax.fax.id).await?,
+            fax: fax.fax,
+        });
+    }
+    Ok(orphans)
+}

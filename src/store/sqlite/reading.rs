@@ -1,0 +1,150 @@
+//! Reads that several commands share. Each takes a connection: the writer's inside its transaction, or a reader's
+//! inside a snapshot.
+
+use sqlx::SqliteConnection;
+
+use super::error::Place;
+use super::rows::{self, Columns, FaxRow, attempt_columns, fax_columns, message_columns, notice_columns};
+use super::statements;
+use crate::domain::{AttemptId, Cause, FaxId, MessageId, ShortId};
+use crate::store::{
+    Attempt, DocumentKey, Event, FaxFilter, FaxRecord, FaxSummary, Message, Notice, PageRecord, Result, StoreError,
+    StoredDocument,
+};
+
+/// Lines of a list when none are asked for, and the most there are.
+const LIST_DEFAULT: u32 = 50;
+const LIST_MAX: u32 = 1000;
+/// Events of one fax: a fax with more has been called hundreds of times; the newest tell the story.
+const EVENTS_MAX: i64 = 2000;
+
+statements! {
+    FAX = concat!("-- faxes.get\nSELECT ", fax_columns!(), " FROM faxes WHERE id = $1");
+    FIND = "-- faxes.find\nSELECT id FROM faxes WHERE short_id = $1";
+    LIST = concat!("-- faxes.list\nSELECT ", fax_columns!(), ",
+        (SELECT subject FROM messages m WHERE m.id = message_id) AS subject,
+        (SELECT reverse_path FROM messages m WHERE m.id = message_id) AS reverse_path,
+        EXISTS (SELECT 1 FROM attempts a WHERE a.fax_id = faxes.id AND a.ended_at IS NULL) AS in_call
+        FROM faxes
+        WHERE ($1 = '[]' OR state IN (SELECT value FROM json_each($1)))
+          AND ($2 IS NULL OR substr(number, 1, length($2)) = $2)
+          AND ($3 IS NULL OR EXISTS (SELECT 1 FROM messages m
+                                      WHERE m.id = message_id AND instr(lower(m.reverse_path), lower($3)) > 0))
+          AND ($4 IS NULL OR accepted_at >= $4)
+        ORDER BY accepted_at DESC, id DESC LIMIT $5");
+    MESSAGE = concat!("-- messages.get\nSELECT ", message_columns!(), " FROM messages WHERE id = $1");
+    ATTEMPT = concat!("-- attempts.get\nSELECT ", attempt_columns!(), " FROM attempts WHERE id = $1");
+    ATTEMPTS = concat!(
+        "-- attempts.of_fax\nSELECT ", attempt_columns!(), " FROM attempts WHERE fax_id = $1 ORDER BY attempt_no"
+    );
+    CAUSES = "-- attempts.causes
+        SELECT cause FROM attempts WHERE fax_id = $1 AND ended_at IS NOT NULL AND cause IS NOT NULL
+        ORDER BY attempt_no";
+    PAGES = "-- fax_pages.of_fax
+        SELECT p.page_no, p.attempt_id, a.attempt_no, p.confirmed_at, p.rate_bps, p.ecm, p.duration_ms, p.blocks_resent
+        FROM fax_pages p JOIN attempts a ON a.id = p.attempt_id WHERE p.fax_id = $1 ORDER BY p.page_no";
+    NOTICES = concat!(
+        "-- notices.of_fax\nSELECT ", notice_columns!(), " FROM notices WHERE fax_id = $1 ORDER BY created_at, id"
+    );
+    EVENTS = "-- events.of_fax
+        SELECT seq, at, node, kind, text FROM
+            (SELECT * FROM events
+              WHERE fax_id = $1 OR message_id = (SELECT message_id FROM faxes WHERE id = $1)
+              ORDER BY seq DESC LIMIT $2)
+        ORDER BY seq";
+    DOCUMENT = "-- documents.get\nSELECT size_bytes, inline FROM documents WHERE key = $1";
+}
+
+pub(super) async fn fax_row(c: &mut SqliteConnection, id: FaxId) -> Result<FaxRow> {
+    let row = sqlx::query(FAX).bind(id.to_string()).fetch_optional(c).await.place("faxes.get")?;
+    let row = row.ok_or_else(|| StoreError::NotFound { kind: "fax", id: id.short().to_string() })?;
+    rows::fax_row(&row)
+}
+
+/// An attempt, its fax, and the token it was begun with.
+pub(super) async fn attempt(c: &mut SqliteConnection, id: AttemptId) -> Result<(Attempt, FaxId, i64)> {
+    let row = sqlx::query(ATTEMPT).bind(id.to_string()).fetch_optional(c).await.place("attempts.get")?;
+    let row = row.ok_or_else(|| StoreError::NotFound { kind: "attempt", id: id.to_string() })?;
+    Ok((rows::attempt(&row)?, row.parsed("fax_id")?, row.col("lease_token")?))
+}
+
+pub(super) async fn message(c: &mut SqliteConnection, id: MessageId) -> Result<Message> {
+    let row = sqlx::query(MESSAGE).bind(id.to_string()).fetch_optional(c).await.place("messages.get")?;
+    let row = row.ok_or_else(|| StoreError::NotFound { kind: "message", id: id.short().to_string() })?;
+    rows::message(&row)
+}
+
+/// Causes of the attempts that have ended, oldest first.
+pub(super) async fn causes(c: &mut SqliteConnection, fax: FaxId) -> Result<Vec<Cause>> {
+    let rows = sqlx::query(CAUSES).bind(fax.to_string()).fetch_all(c).await.place("attempts.causes")?;
+    rows.iter().map(|row| row.parsed("cause")).collect()
+}
+
+async fn attempts(c: &mut SqliteConnection, fax: FaxId) -> Result<Vec<Attempt>> {
+    let rows = sqlx::query(ATTEMPTS).bind(fax.to_string()).fetch_all(c).await.place("attempts.of_fax")?;
+    rows.iter().map(rows::attempt).collect()
+}
+
+async fn pages(c: &mut SqliteConnection, fax: FaxId) -> Result<Vec<PageRecord>> {
+    let rows = sqlx::query(PAGES).bind(fax.to_string()).fetch_all(c).await.place("fax_pages.of_fax")?;
+    rows.iter().map(rows::page).collect()
+}
+
+async fn notices(c: &mut SqliteConnection, fax: FaxId) -> Result<Vec<Notice>> {
+    let rows = sqlx::query(NOTICES).bind(fax.to_string()).fetch_all(c).await.place("notices.of_fax")?;
+    rows.iter().map(rows::notice).collect()
+}
+
+pub(super) async fn record(c: &mut SqliteConnection, id: FaxId) -> Result<FaxRecord> {
+    let fax = fax_row(c, id).await?.fax;
+    let message = message(c, fax.message).await?;
+    let attempts = attempts(c, id).await?;
+    let pages = pages(c, id).await?;
+    let notices = notices(c, id).await?;
+    Ok(FaxRecord { fax, message, attempts, pages, notices })
+}
+
+pub(super) async fn find(c: &mut SqliteConnection, id: &ShortId) -> Result<FaxId> {
+    let row = sqlx::query(FIND).bind(id.as_str()).fetch_optional(c).await.place("faxes.find")?;
+    let row = row.ok_or_else(|| StoreError::NotFound { kind: "fax", id: id.to_string() })?;
+    row.parsed("id")
+}
+
+pub(super) async fn list(c: &mut SqliteConnection, filter: &FaxFilter) -> Result<Vec<FaxSummary>> {
+    let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
+    let states = serde_json::to_string(&states).expect("a list of words is always JSON");
+    let limit = if filter.limit == 0 { LIST_DEFAULT } else { filter.limit.min(LIST_MAX) };
+    let rows = sqlx::query(LIST)
+        .bind(states)
+        .bind(filter.to.as_deref())
+        .bind(filter.from.as_deref())
+        .bind(filter.since.map(|at| at.0))
+        .bind(limit)
+        .fetch_all(c)
+        .await
+        .place("faxes.list")?;
+    let summary = |row| -> Result<FaxSummary> {
+        Ok(FaxSummary {
+            fax: rows::fax(row)?,
+            subject: row.col("subject")?,
+            reverse_path: row.col("reverse_path")?,
+            in_call: row.col("in_call")?,
+        })
+    };
+    rows.iter().map(summary).collect()
+}
+
+pub(super) async fn events(c: &mut SqliteConnection, fax: FaxId) -> Result<Vec<Event>> {
+    fax_row(c, fax).await?;
+    let query = sqlx::query(EVENTS).bind(fax.to_string()).bind(EVENTS_MAX);
+    query.fetch_all(c).await.place("events.of_fax")?.iter().map(rows::event).collect()
+}
+
+pub(super) async fn document(c: &mut SqliteConnection, key: DocumentKey) -> Result<StoredDocument> {
+    let row = sqlx::query(DOCUMENT).bind(key.to_string()).fetch_optional(c).await.place("documents.get")?;
+    let row = row.ok_or_else(|| StoreError::NotFound { kind: "document", id: key.to_string() })?;
+    match row.col::<Option<Vec<u8>>>("inline")? {
+        Some(bytes) => Ok(StoredDocument::Inline(bytes)),
+        None => Ok(StoredDocument::Repository { size_bytes: row.int("size_bytes")? }),
+    }
+}

@@ -1,0 +1,90 @@
+//! Claims for the renderers and what they write back.
+//!
+//! `renders_unfinished` rises with each claim and falls with each write-back: what is left over counts the workers
+//! that died over the message.
+
+use std::time::Duration;
+
+use super::error::Place;
+use super::ownership::{self, demand_one};
+use super::rows::{self, Columns, FaxRow, fax_columns};
+use super::{Tx, intake, reading, statements};
+use crate::domain::{FaxId, FaxState, MessageId, Timestamp};
+use crate::store::{LeaseToken, Owner, RenderWork, RenderedPages, Result};
+
+statements! {
+    // INDEXED BY here and in the other claims: the planner would rather sort all rows of a state.
+    NEXT = "-- faxes.next_to_render
+        SELECT message_id FROM faxes INDEXED BY faxes_to_render
+        WHERE state = 'accepted' AND not_before <= $1 AND (lease_node IS NULL OR lease_expires_at <= $1)
+        ORDER BY priority, not_before, id LIMIT 1";
+    CLAIM = concat!("-- faxes.claim_render
+        UPDATE faxes SET lease_node = $2, lease_epoch = $3, lease_expires_at = $4, lease_token = lease_token + 1,
+            suspect_at = NULL, renders_unfinished = renders_unfinished + 1
+        WHERE message_id = $5 AND state = 'accepted' AND not_before <= $1
+          AND (lease_node IS NULL OR lease_expires_at <= $1)
+        RETURNING ", fax_columns!());
+    RENDERED = "-- faxes.rendered
+        UPDATE faxes SET state = 'ready', document = $3, page_count = $4, not_before = max($5, first_call_at),
+            renders_unfinished = 0, cause = NULL, detail = NULL,
+            lease_node = NULL, lease_epoch = NULL, lease_expires_at = NULL, suspect_at = NULL
+        WHERE id = $1 AND lease_token = $2 AND lease_node IS NOT NULL AND state = 'accepted'";
+    AGAIN = "-- faxes.render_again
+        UPDATE faxes SET not_before = $3, detail = $4, renders_unfinished = max(0, renders_unfinished - 1),
+            lease_node = NULL, lease_epoch = NULL, lease_expires_at = NULL, suspect_at = NULL
+        WHERE id = $1 AND lease_token = $2 AND lease_node IS NOT NULL AND state = 'accepted'";
+}
+
+pub(super) async fn claim(tx: &mut Tx, owner: &Owner, lease: Duration) -> Result<Option<RenderWork>> {
+    let next = sqlx::query(NEXT).bind(tx.now.0).fetch_optional(&mut tx.conn).await.place("faxes.next_to_render")?;
+    let Some(next) = next else { return Ok(None) };
+    let message: MessageId = next.parsed("message_id")?;
+    let claimed = sqlx::query(CLAIM)
+        .bind(tx.now.0)
+        .bind(&owner.node)
+        .bind(owner.epoch.to_string())
+        .bind(tx.now.plus(lease).0)
+        .bind(message.to_string())
+        .fetch_all(&mut tx.conn)
+        .await
+        .place("faxes.claim_render")?;
+    let mut faxes = claimed.iter().map(rows::fax_row).collect::<Result<Vec<FaxRow>>>()?;
+    faxes.sort_by_key(|row| row.fax.id);
+    // This claim has counted itself.
+    let crashes = faxes.iter().map(|row| row.renders_unfinished.saturating_sub(1)).max().unwrap_or(0);
+    let message = reading::message(&mut tx.conn, message).await?;
+    let faxes = faxes.into_iter().map(|row| (row.fax, row.lease_token)).collect();
+    Ok(Some(RenderWork { message, faxes, crashes }))
+}
+
+pub(super) async fn rendered(tx: &mut Tx, fax: FaxId, token: LeaseToken, pages: &RenderedPages) -> Result<()> {
+    let row = ownership::hold(tx, fax, token, FaxState::Accepted).await?;
+    intake::put_document(tx, &pages.document).await?;
+    let done = sqlx::query(RENDERED)
+        .bind(fax.to_string())
+        .bind(token)
+        .bind(pages.document.key.to_string())
+        .bind(pages.page_count)
+        .bind(tx.now.0)
+        .execute(&mut tx.conn)
+        .await
+        .place("faxes.rendered")?;
+    demand_one(done, fax)?;
+    let text = format!("{} pages are ready", pages.page_count);
+    intake::event(tx, &fax.to_string(), row.lease_node.as_deref(), "rendered", &text).await
+}
+
+pub(super) async fn again(tx: &mut Tx, fax: FaxId, token: LeaseToken, not_before: Timestamp, why: &str) -> Result<()> {
+    let row = ownership::hold(tx, fax, token, FaxState::Accepted).await?;
+    let done = sqlx::query(AGAIN)
+        .bind(fax.to_string())
+        .bind(token)
+        .bind(not_before.0)
+        .bind(why)
+        .execute(&mut tx.conn)
+        .await
+        .place("faxes.render_again")?;
+    demand_one(done, fax)?;
+    let text = format!("pages are tried again at {not_before}: {why}");
+    intake::event(tx, &fax.to_string(), row.lease_node.as_deref(), "waits", &text).await
+}
