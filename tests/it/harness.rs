@@ -14,7 +14,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The binary under test.
 pub(crate) fn faxwell() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_faxwell"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_faxwell"));
+    // Settings of whoever runs the tests are not settings of the gateway under test.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FAXWELL_")) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// Waits until `condition` answers something.
