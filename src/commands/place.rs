@@ -50,11 +50,12 @@ impl Place {
         Around { variables: variables.collect(), data: self.data.clone() }
     }
 
-    /// The file that a service or `config` uses: `--config`, else the machine's, else none.
+    /// The file that a service or `config` uses: `--config`, else the machine's, else none. A data directory that is
+    /// named besides never turns a machine that was set up for good into a sandbox, which would call nobody.
     pub(super) fn file(&self) -> Option<PathBuf> {
         self.config.clone().or_else(|| {
             let system = Path::new(SYSTEM_FILE);
-            (self.data.is_none() && system.exists()).then(|| system.to_owned())
+            system.exists().then(|| system.to_owned())
         })
     }
 

@@ -31,7 +31,7 @@ pub(super) async fn run(args: ServeArgs, place: Place, out: Out) -> Outcome {
     }
     place::make_data(&loaded.config.data)?;
     // Without a file this is the sandbox, and the sandbox has its own pretend fax machine.
-    let far_end = if place.config.is_none() { FarEndPlace::Here } else { FarEndPlace::Elsewhere };
+    let far_end = if place.file().is_none() { FarEndPlace::Here } else { FarEndPlace::Elsewhere };
     let gateway = Gateway::start(loaded.config, far_end).await?;
     ready(&gateway, out)?;
     gateway.run().await
