@@ -32,6 +32,9 @@ pub(super) const CALLS_END: Duration = Duration::from_secs(240);
 /// How often the lines are looked after and orphans are looked for.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
+/// How long reports that are due may still be sent when everything else has ended.
+const LAST_REPORTS: Duration = Duration::from_secs(10);
+
 /// Reports composed and sent at once.
 const DELIVERIES_AT_ONCE: usize = 4;
 
@@ -109,9 +112,17 @@ fn start_deliver(life: &mut Lifecycle, parts: &Parts, hints: &Hints, end: Cancel
     let (store, leases) = (Arc::clone(&parts.store), parts.leases.clone());
     let deliverer = Arc::new(Deliverer::new(store, Arc::new(images), composer, transport, leases));
     let worker = Deliveries { deliverer, owner: parts.owner.clone() };
+    let mut last = worker.clone();
     let make = move || worker.clone();
     let hint = hints.deliver.clone();
-    spawn(life, Role::Deliver, work::run_many("deliver", DELIVERIES_AT_ONCE, make, pace(), hint, end));
+    spawn(life, Role::Deliver, async move {
+        work::run_many("deliver", DELIVERIES_AT_ONCE, make, pace(), hint, end).await;
+        // The end of the last call and the end of this stage come together: what became owed just now still leaves.
+        let due = async { while let Ok(Progress::Worked) = last.step().await {} };
+        if tokio::time::timeout(LAST_REPORTS, due).await.is_err() {
+            tracing::info!("reports are still owed; the next start sends them");
+        }
+    });
     Ok(())
 }
 
