@@ -352,10 +352,12 @@ impl Driver {
                     continue;
                 }
             }
+            // No NAT lies between the ends of a lock-step, so only the address of the session description counts: the
+            // far end of an earlier call may go on repeating a tick to a port that this call was given since.
             if let Some((length, from)) = self.receive(&mut buffer, COMMAND_LATENCY)
+                && self.remote == Some(from)
                 && lock_step.receive(&buffer[..length])
             {
-                self.latch(from);
                 last_heard = Instant::now();
             }
             if last_sent.elapsed() >= REPEAT_AFTER {
