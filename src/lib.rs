@@ -9,6 +9,7 @@ pub mod console;
 pub mod deliver;
 pub mod documents;
 pub mod domain;
+pub mod fault;
 pub mod intake;
 pub mod lifecycle;
 pub mod line;

@@ -7,6 +7,8 @@
 //!
 //! [`LeaseKeeper`] renews the leases that the workers of the process hold, also during the drain, and knows until when they surely hold.
 
+mod uptime;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::future::Future;
@@ -14,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +24,7 @@ use tracing::{error, info, warn};
 
 use crate::store::{Owner, Store};
 use crate::work::Leases;
+pub use uptime::{HeldUntil, Holding, Uptime};
 
 /// How the process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,7 +221,7 @@ pub fn os_signals() -> std::io::Result<mpsc::Receiver<()>> {
 #[derive(Debug)]
 pub struct LeaseKeeper {
     task: JoinHandle<()>,
-    held_until: watch::Receiver<Instant>,
+    held_until: HeldUntil,
 }
 
 /// A third of the lease: two renewals may fail before it ends.
@@ -230,7 +233,7 @@ impl LeaseKeeper {
     /// Starts renewing what is in `leases`. `lease` is what the owner's claims ask for.
     pub fn start(store: Arc<dyn Store>, owner: Owner, leases: Leases, lease: Duration) -> Self {
         let reliable = lease - lease / MARGIN_DIVISOR;
-        let (sender, held_until) = watch::channel(Instant::now() + reliable);
+        let (holding, held_until) = Holding::new(Uptime::now().plus(reliable));
         let task = tokio::spawn(async move {
             let mut every = tokio::time::interval(lease / RENEWALS_PER_LEASE);
             every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -238,11 +241,11 @@ impl LeaseKeeper {
             loop {
                 every.tick().await;
                 // Counted from before the question: the store's lease cannot end earlier than that.
-                let asked = Instant::now();
+                let asked = Uptime::now();
                 match store.renew(&owner, &leases.held(), lease).await {
                     Ok(_) => {
                         failing = false;
-                        sender.send_replace(asked + reliable);
+                        holding.set(asked.plus(reliable));
                     }
                     Err(error) if !std::mem::replace(&mut failing, true) => {
                         warn!(%error, "leases cannot be renewed; no call and no page begins once they have run out");
@@ -255,12 +258,7 @@ impl LeaseKeeper {
     }
 
     /// Until when every lease claimed or renewed before is surely held. Past it, do not dial and do not start a page.
-    pub fn held_until(&self) -> Instant {
-        *self.held_until.borrow()
-    }
-
-    /// The same for many tasks.
-    pub fn watch(&self) -> watch::Receiver<Instant> {
+    pub fn held_until(&self) -> HeldUntil {
         self.held_until.clone()
     }
 }
@@ -379,23 +377,26 @@ mod tests {
         let leases = Leases::new();
         let in_hand = leases.hold(work.leases());
         let keeper = LeaseKeeper::start(test.store.clone(), owner, leases, lease);
-        let first = keeper.held_until();
-        let mut held = keeper.watch();
-        held.wait_for(|until| *until > first).await.unwrap();
+        let mut held = keeper.held_until();
+        let first = held.latest();
+        assert!(held.beyond(first).await);
         // The store's clock stands still but for this step: only a renewal can have moved the lease beyond it.
         test.clock.advance(lease - Duration::from_millis(1));
-        let now = keeper.held_until();
-        held.wait_for(|until| *until > now + lease).await.unwrap();
+        let now = held.latest();
+        assert!(held.beyond(now.plus(lease)).await);
         test.clock.advance(Duration::from_millis(2));
         let other = testing::owner("gw-b");
+        testing::expire(&*test.store).await;
         assert!(test.store.claim_render(&other, lease).await.unwrap().is_none());
         // A worker that is gone without a write-back: nobody else would ever get the row if it were renewed.
         drop(in_hand);
         test.clock.advance(2 * lease);
-        let now = keeper.held_until();
-        held.wait_for(|until| *until > now + lease).await.unwrap();
+        let now = held.latest();
+        assert!(held.beyond(now.plus(lease)).await);
+        testing::expire(&*test.store).await;
         assert!(test.store.claim_render(&other, lease).await.unwrap().is_some());
         drop(keeper);
-        assert!(held.changed().await.is_err(), "the task is gone");
+        let now = held.latest();
+        assert!(!held.beyond(now).await, "the task is gone");
     }
 }

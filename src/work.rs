@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::store::{Lease, StoreError};
+use crate::store::{self, Lease, StoreError};
 
 /// What a step has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +100,34 @@ impl Hint {
     /// There may be work.
     pub fn wake(&self) {
         self.0.send_replace(());
+    }
+}
+
+/// Pause before a write-back is repeated.
+const STORE_WAIT: Duration = Duration::from_secs(1);
+/// So often it is repeated: for about as long as a store that fails over takes at the worst, each try with its own
+/// time-out. After that the lease runs out and the work is done once more.
+const WRITE_BACKS_MAX: u32 = 60;
+
+/// Writes back, again and again while the store is away. The caller holds the lease meanwhile: what is done is not done
+/// twice, and nobody has to wait for a lease to run out, because the store was away for a moment.
+///
+/// # Errors
+/// The store's: `Unavailable` after many tries, all others at once.
+pub async fn written_back<T, F>(mut write: impl FnMut() -> F) -> store::Result<T>
+where
+    F: Future<Output = store::Result<T>>,
+{
+    let mut repeats = 0;
+    loop {
+        match write().await {
+            Err(StoreError::Unavailable(why)) if repeats < WRITE_BACKS_MAX => {
+                repeats += 1;
+                warn!(why, "the store is away; writing back again");
+                tokio::time::sleep(STORE_WAIT).await;
+            }
+            other => return other,
+        }
     }
 }
 

@@ -17,8 +17,13 @@ CREATE TABLE documents (
     media      TEXT    NOT NULL,                                        -- as it was first stored
     inline     BLOB    CHECK (inline IS NULL OR (length(inline) = size_bytes AND size_bytes <= 16384)),
     stored_at  INTEGER NOT NULL,
-    gc_after   INTEGER                                                  -- set when the last reference is gone
+    gc_after   INTEGER,                                                 -- set when no row names it: removed after
+    pruned_at  INTEGER,                                                 -- retention removed the bytes; the name stays
+    CHECK (pruned_at IS NULL OR inline IS NULL)
 ) STRICT;
+
+CREATE INDEX documents_by_age ON documents (stored_at) WHERE pruned_at IS NULL;
+CREATE INDEX documents_to_forget ON documents (gc_after) WHERE gc_after IS NOT NULL;
 
 CREATE TABLE messages (
     id                TEXT    NOT NULL PRIMARY KEY,
@@ -72,7 +77,16 @@ CREATE TABLE faxes (
     lease_epoch        TEXT,
     lease_token        INTEGER NOT NULL DEFAULT 0,
     lease_expires_at   INTEGER,
-    suspect_at         INTEGER,                     -- for two-phase expiry, where several nodes share a store
+    suspect_at         INTEGER,                     -- when maintenance first saw that the lease had run out
+    retry_of           TEXT    REFERENCES faxes (id),            -- a person had this ended fax sent once more
+    begin_page         INTEGER NOT NULL DEFAULT 1 CHECK (begin_page >= 1), -- pages before it arrived with retry_of
+    ordered            TEXT    CHECK (ordered IN ('hold', 'cancel')), -- carried out when nobody works on it
+    ordered_by         TEXT,
+    held_at            INTEGER,                     -- its time stands still from here until it is released
+    legal_hold         INTEGER NOT NULL DEFAULT 0 CHECK (legal_hold IN (0, 1)), -- retention leaves it alone
+    CHECK ((ordered IS NULL) = (ordered_by IS NULL)),
+    CHECK (ordered IS NULL OR state IN ('accepted', 'ready')),
+    CHECK ((held_at IS NOT NULL) = (state = 'held')),
     CHECK (pages_confirmed >= 0 AND (page_count IS NULL OR pages_confirmed <= page_count)),
     CHECK ((document IS NULL) = (page_count IS NULL)),
     CHECK (state NOT IN ('ready', 'sent', 'partial', 'unknown') OR document IS NOT NULL),
@@ -89,8 +103,14 @@ CREATE INDEX faxes_waiting ON faxes (accepted_at) WHERE state IN ('accepted', 'r
 CREATE INDEX faxes_of_message ON faxes (message_id);
 CREATE INDEX faxes_newest ON faxes (accepted_at, id);
 CREATE INDEX faxes_by_state ON faxes (state, ended_at);
+CREATE INDEX faxes_ordered ON faxes (id) WHERE ordered IS NOT NULL;
+-- Sent once more once: whoever wants it a third time asks for the second one.
+CREATE UNIQUE INDEX faxes_retried ON faxes (retry_of) WHERE retry_of IS NOT NULL;
 CREATE INDEX faxes_of_document ON faxes (document) WHERE document IS NOT NULL;
 CREATE INDEX messages_of_document ON messages (raw_document);
+CREATE INDEX messages_with_key ON messages (accepted_at) WHERE idem_key IS NOT NULL;
+CREATE INDEX messages_by_age ON messages (accepted_at);
+CREATE INDEX faxes_on_legal_hold ON faxes (id) WHERE legal_hold = 1;
 
 CREATE TABLE attempts (
     id             TEXT    NOT NULL PRIMARY KEY,
@@ -117,6 +137,7 @@ CREATE TABLE attempts (
     t30_code       INTEGER,
     detail         TEXT    NOT NULL DEFAULT '',
     cause          TEXT,
+    told_end       TEXT    CHECK (told_end IS NULL OR json_valid(told_end)), -- how it ended, told as a fact
     UNIQUE (fax_id, attempt_no)
 ) STRICT;
 
@@ -138,32 +159,75 @@ CREATE TABLE fax_pages (
 
 CREATE INDEX fax_pages_of_attempt ON fax_pages (attempt_id);
 
+-- Facts of calls that no row takes (the store had lost the attempt): kept and shown, applied when they fit again.
+CREATE TABLE parked_facts (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    node       TEXT    NOT NULL,
+    attempt_id TEXT    NOT NULL,
+    fact       TEXT    NOT NULL CHECK (json_valid(fact)),
+    why        TEXT    NOT NULL,
+    happened_at INTEGER NOT NULL,
+    parked_at  INTEGER NOT NULL,
+    applied_at INTEGER
+) STRICT;
+
+CREATE INDEX parked_facts_open ON parked_facts (parked_at) WHERE applied_at IS NULL;
+
+-- What calls have taught about a number. Expires.
+CREATE TABLE destinations (
+    number          TEXT    NOT NULL PRIMARY KEY,
+    avoid_t38_until INTEGER NOT NULL,
+    detail          TEXT    NOT NULL,
+    updated_at      INTEGER NOT NULL
+) STRICT;
+
+-- Routes that a person set; those of the configuration are not here.
+CREATE TABLE inbound_routes (
+    name       TEXT    NOT NULL PRIMARY KEY,
+    rule       TEXT    NOT NULL CHECK (json_valid(rule)),
+    changed_at INTEGER NOT NULL,
+    changed_by TEXT    NOT NULL
+) STRICT;
+
 CREATE TABLE received_faxes (
-    id             TEXT    NOT NULL PRIMARY KEY,
-    short_id       TEXT    NOT NULL UNIQUE,
-    node           TEXT    NOT NULL,
-    epoch          TEXT    NOT NULL,
-    call_no        INTEGER NOT NULL,                 -- counted by the agent: a journal can be replayed
-    line           TEXT    NOT NULL,
-    called_number  TEXT    NOT NULL,
-    calling_number TEXT,
-    remote_id      TEXT,
-    state          TEXT    NOT NULL CHECK (state IN ('receiving', 'received', 'delivered')),
-    document       TEXT    REFERENCES documents (key),
-    page_count     INTEGER CHECK (page_count >= 1),
-    cause          TEXT,
-    detail         TEXT,
-    started_at     INTEGER NOT NULL,
-    received_at    INTEGER,
-    delivered_at   INTEGER,
+    id               TEXT    NOT NULL PRIMARY KEY,
+    short_id         TEXT    NOT NULL UNIQUE,
+    node             TEXT    NOT NULL,
+    epoch            TEXT    NOT NULL,
+    call_no          INTEGER NOT NULL,               -- counted by the agent: telling it twice stores it once
+    line             TEXT    NOT NULL,
+    called_number    TEXT    NOT NULL,
+    calling_number   TEXT,
+    remote_id        TEXT,                           -- TSI
+    subaddress       TEXT,                           -- SUB
+    transport        TEXT    CHECK (transport IN ('t38', 'g711')),
+    state            TEXT    NOT NULL CHECK (state IN ('receiving', 'received', 'delivered')),
+    complete         INTEGER CHECK (complete IN (0, 1)), -- whether the end of the document was confirmed
+    page_count       INTEGER CHECK (page_count >= 1),
+    route            TEXT,                           -- name of the rule that chose the mailboxes
+    cause            TEXT,
+    detail           TEXT,
+    started_at       INTEGER NOT NULL,
+    received_at      INTEGER,
+    delivered_at     INTEGER,
+    lease_node       TEXT,
+    lease_epoch      TEXT,
+    lease_token      INTEGER NOT NULL DEFAULT 1,
+    lease_expires_at INTEGER,
+    suspect_at       INTEGER,
+    legal_hold       INTEGER NOT NULL DEFAULT 0 CHECK (legal_hold IN (0, 1)),
     UNIQUE (node, epoch, call_no),
     CHECK ((received_at IS NULL) = (state = 'receiving')),
     CHECK ((delivered_at IS NOT NULL) = (state = 'delivered')),
-    CHECK (state = 'receiving' OR page_count IS NOT NULL)
+    CHECK (state = 'receiving' OR (page_count IS NOT NULL AND complete IS NOT NULL)),
+    CHECK ((lease_node IS NULL) = (lease_epoch IS NULL) AND (lease_node IS NULL) = (lease_expires_at IS NULL)),
+    CHECK (lease_node IS NULL OR state = 'receiving')
 ) STRICT;
 
 CREATE INDEX received_faxes_by_state ON received_faxes (state, started_at);
-CREATE INDEX received_faxes_of_document ON received_faxes (document) WHERE document IS NOT NULL;
+CREATE INDEX received_faxes_leased ON received_faxes (lease_node, lease_epoch) WHERE lease_node IS NOT NULL;
+CREATE INDEX received_faxes_newest ON received_faxes (started_at, id);
+CREATE INDEX received_faxes_on_legal_hold ON received_faxes (id) WHERE legal_hold = 1;
 
 CREATE TABLE received_pages (
     received_fax_id TEXT    NOT NULL REFERENCES received_faxes (id),
@@ -173,6 +237,7 @@ CREATE TABLE received_pages (
     height_px       INTEGER NOT NULL CHECK (height_px >= 0),
     rate_bps        INTEGER NOT NULL,
     ecm             INTEGER NOT NULL CHECK (ecm IN (0, 1)),
+    damaged_lines   INTEGER NOT NULL DEFAULT 0 CHECK (damaged_lines >= 0), -- 0 with error correction
     stored_at       INTEGER NOT NULL,
     PRIMARY KEY (received_fax_id, page_no)
 ) STRICT, WITHOUT ROWID;
@@ -186,8 +251,9 @@ CREATE TABLE notices (
     received_fax_id   TEXT    REFERENCES received_faxes (id),
     kind              TEXT    NOT NULL CHECK (kind IN ('sent', 'partial', 'failed', 'unknown', 'cancelled',
                                                        'delayed', 'received', 'preview', 'help')),
-    state             TEXT    NOT NULL CHECK (state IN ('owed', 'sent', 'dead', 'withheld')),
+    state             TEXT    NOT NULL CHECK (state IN ('owed', 'sent', 'dead', 'bounced', 'withheld')),
     recipient         TEXT,
+    format            TEXT    CHECK (format IN ('pdf', 'tiff', 'both', 'text')), -- what a received fax's mail carries
     header_message_id TEXT    NOT NULL UNIQUE,
     created_at        INTEGER NOT NULL,
     not_before        INTEGER NOT NULL,
@@ -203,7 +269,9 @@ CREATE TABLE notices (
     CHECK (kind NOT IN ('sent', 'partial', 'failed', 'unknown', 'cancelled', 'delayed') OR fax_id IS NOT NULL),
     CHECK (kind <> 'received' OR received_fax_id IS NOT NULL),
     CHECK (state <> 'owed' OR recipient IS NOT NULL),
-    CHECK ((sent_at IS NOT NULL) = (state = 'sent')),
+    CHECK ((sent_at IS NOT NULL) = (state IN ('sent', 'bounced'))),
+    CHECK (state <> 'bounced' OR kind = 'received'),
+    CHECK ((format IS NOT NULL) = (kind = 'received')),
     CHECK ((lease_node IS NULL) = (lease_epoch IS NULL) AND (lease_node IS NULL) = (lease_expires_at IS NULL)),
     CHECK (lease_node IS NULL OR state = 'owed')
 ) STRICT;
@@ -255,6 +323,9 @@ CREATE INDEX events_of_fax ON events (fax_id) WHERE fax_id IS NOT NULL;
 CREATE INDEX events_of_message ON events (message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX events_of_received_fax ON events (received_fax_id) WHERE received_fax_id IS NOT NULL;
 
+CREATE INDEX events_of_nobody ON events (at)
+    WHERE fax_id IS NULL AND message_id IS NULL AND received_fax_id IS NULL;
+
 -- The row that a health check writes.
 CREATE TABLE probe (
     one        INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
@@ -282,8 +353,7 @@ INSERT INTO fax_moves VALUES
     ('ready', 'held'),
     ('held', 'accepted'),
     ('held', 'ready'),
-    ('held', 'partial'),    -- its time was over while it was held
-    ('held', 'failed'),
+    ('held', 'sent'),       -- cancelled when a late fact had confirmed its last page
     ('held', 'cancelled');
 
 CREATE TABLE notice_moves (
@@ -295,7 +365,12 @@ CREATE TABLE notice_moves (
 INSERT INTO notice_moves VALUES
     ('owed', 'sent'),
     ('owed', 'dead'),
-    ('dead', 'owed');       -- an operator delivers it once more
+    ('owed', 'withheld'),   -- what it was to tell is not true any more: a fax that waited has ended
+    ('sent', 'bounced'),    -- its mailbox's host gave it back later, and another mailbox has it or is owed it
+    ('sent', 'dead'),       -- it came back and nobody else takes it
+    ('sent', 'owed'),       -- a person has it delivered once more, under the same Message-ID
+    ('bounced', 'owed'),
+    ('dead', 'owed');
 
 CREATE TABLE received_fax_moves (
     from_state TEXT NOT NULL,
@@ -305,13 +380,22 @@ CREATE TABLE received_fax_moves (
 
 INSERT INTO received_fax_moves VALUES
     ('receiving', 'received'),
-    ('received', 'delivered');
+    ('received', 'delivered'),
+    ('delivered', 'received'); -- its mail came back, or a person has it delivered once more
 
 -- ---------------------------------------------------------------------------------------------------- faxes
 
 CREATE TRIGGER faxes_begin BEFORE INSERT ON faxes BEGIN
     SELECT RAISE(ABORT, 'a fax begins as accepted or held')
-     WHERE new.state NOT IN ('accepted', 'held') OR new.pages_confirmed <> 0 OR new.lease_node IS NOT NULL;
+     WHERE new.state NOT IN ('accepted', 'held') OR new.pages_confirmed <> new.begin_page - 1
+        OR (new.begin_page > 1 AND (new.retry_of IS NULL OR new.document IS NULL)) OR new.lease_node IS NOT NULL
+        OR new.pages_confirmed IS new.page_count;
+    SELECT RAISE(ABORT, 'only a fax that has ended is sent once more')
+     WHERE new.retry_of IS NOT NULL
+       AND NOT EXISTS (SELECT 1 FROM faxes WHERE id = new.retry_of AND ended_at IS NOT NULL);
+    SELECT RAISE(ABORT, 'a fax does not begin with pages that retention has removed')
+     WHERE EXISTS (SELECT 1 FROM documents WHERE pruned_at IS NOT NULL
+                      AND key IN (new.document, (SELECT raw_document FROM messages WHERE id = new.message_id)));
 END;
 
 CREATE TRIGGER faxes_keep BEFORE UPDATE ON faxes BEGIN
@@ -320,7 +404,8 @@ CREATE TRIGGER faxes_keep BEFORE UPDATE ON faxes BEGIN
         OR new.lease_token < old.lease_token;
     SELECT RAISE(ABORT, 'what a fax was accepted with never changes')
      WHERE new.id <> old.id OR new.short_id <> old.short_id OR new.message_id <> old.message_id
-        OR new.recipient <> old.recipient OR new.number <> old.number OR new.accepted_at <> old.accepted_at;
+        OR new.recipient <> old.recipient OR new.number <> old.number OR new.accepted_at <> old.accepted_at
+        OR new.retry_of IS NOT old.retry_of OR new.begin_page <> old.begin_page;
     SELECT RAISE(ABORT, 'the pages of a fax never change once one of them is confirmed')
      WHERE old.pages_confirmed > 0
        AND (new.document IS NOT old.document OR new.page_count IS NOT old.page_count);
@@ -346,8 +431,8 @@ CREATE TRIGGER faxes_move BEFORE UPDATE OF state ON faxes WHEN new.state <> old.
 END;
 
 -- Retention may remove what is over, and nothing else.
-CREATE TRIGGER faxes_stay BEFORE DELETE ON faxes WHEN old.ended_at IS NULL BEGIN
-    SELECT RAISE(ABORT, 'a fax that has not ended is never deleted');
+CREATE TRIGGER faxes_stay BEFORE DELETE ON faxes WHEN old.ended_at IS NULL OR old.legal_hold = 1 BEGIN
+    SELECT RAISE(ABORT, 'a fax that has not ended, or is under a legal hold, is never deleted');
 END;
 
 -- ------------------------------------------------------------------------------------------ attempts and pages
@@ -367,8 +452,10 @@ CREATE TRIGGER attempts_keep BEFORE UPDATE ON attempts BEGIN
      WHERE new.id <> old.id OR new.fax_id <> old.fax_id OR new.attempt_no <> old.attempt_no OR new.node <> old.node
         OR new.epoch <> old.epoch OR new.lease_token <> old.lease_token OR new.line <> old.line
         OR new.number <> old.number OR new.first_page <> old.first_page OR new.started_at <> old.started_at;
+    -- A last page that was asked for again is outstanding again, as long as the call goes on.
     SELECT RAISE(ABORT, 'what has left in an attempt never comes back')
-     WHERE new.page_started < old.page_started OR new.all_pages_sent < old.all_pages_sent;
+     WHERE new.page_started < old.page_started
+        OR (new.all_pages_sent < old.all_pages_sent AND old.ended_at IS NOT NULL);
     SELECT RAISE(ABORT, 'an attempt that has ended stays so')
      WHERE old.ended_at IS NOT NULL AND (new.ended_at IS NOT old.ended_at OR new.cause IS NOT old.cause);
 END;
@@ -399,18 +486,32 @@ CREATE TRIGGER received_faxes_begin BEFORE INSERT ON received_faxes BEGIN
     SELECT RAISE(ABORT, 'a received fax begins as receiving') WHERE new.state <> 'receiving';
 END;
 
+CREATE TRIGGER received_faxes_keep BEFORE UPDATE ON received_faxes BEGIN
+    SELECT RAISE(ABORT, 'what a received fax came in with never changes')
+     WHERE new.id <> old.id OR new.short_id <> old.short_id OR new.node <> old.node OR new.epoch <> old.epoch
+        OR new.call_no <> old.call_no OR new.line <> old.line OR new.called_number <> old.called_number
+        OR new.calling_number IS NOT old.calling_number OR new.remote_id IS NOT old.remote_id
+        OR new.subaddress IS NOT old.subaddress OR new.started_at <> old.started_at;
+    SELECT RAISE(ABORT, 'the end of a received fax never changes, and its lease token never falls')
+     WHERE new.lease_token < old.lease_token
+        OR (old.received_at IS NOT NULL
+            AND (new.received_at IS NOT old.received_at OR new.complete IS NOT old.complete
+                 OR new.page_count IS NOT old.page_count));
+END;
+
 CREATE TRIGGER received_faxes_move BEFORE UPDATE OF state ON received_faxes WHEN new.state <> old.state BEGIN
     SELECT RAISE(ABORT, 'a received fax does not move from its state to that one')
      WHERE NOT EXISTS (SELECT 1 FROM received_fax_moves WHERE from_state = old.state AND to_state = new.state);
     SELECT RAISE(ABORT, 'a received fax has all its pages')
-     WHERE new.state = 'received'
+     WHERE new.state = 'received' AND old.state = 'receiving'
        AND new.page_count IS NOT (SELECT count(*) FROM received_pages WHERE received_fax_id = new.id);
     SELECT RAISE(ABORT, 'a fax is received together with its notice')
      WHERE new.state = 'received'
        AND NOT EXISTS (SELECT 1 FROM notices WHERE received_fax_id = new.id AND kind = 'received');
-    SELECT RAISE(ABORT, 'a received fax is delivered when no notice of it is owed')
+    SELECT RAISE(ABORT, 'a received fax is delivered when no notice of it is owed and one was taken')
      WHERE new.state = 'delivered'
-       AND EXISTS (SELECT 1 FROM notices WHERE received_fax_id = new.id AND state = 'owed');
+       AND (EXISTS (SELECT 1 FROM notices WHERE received_fax_id = new.id AND state = 'owed')
+            OR NOT EXISTS (SELECT 1 FROM notices WHERE received_fax_id = new.id AND state = 'sent'));
 END;
 
 CREATE TRIGGER received_pages_begin BEFORE INSERT ON received_pages BEGIN
@@ -423,8 +524,15 @@ CREATE TRIGGER received_pages_keep BEFORE UPDATE ON received_pages BEGIN
 END;
 
 CREATE TRIGGER received_pages_stay BEFORE DELETE ON received_pages BEGIN
-    SELECT RAISE(ABORT, 'the pages of a received fax that is not delivered are never deleted')
-     WHERE EXISTS (SELECT 1 FROM received_faxes WHERE id = old.received_fax_id AND state <> 'delivered');
+    SELECT RAISE(ABORT, 'the pages of a received fax that is owed to somebody, or held, are never deleted')
+     WHERE EXISTS (SELECT 1 FROM received_faxes WHERE id = old.received_fax_id
+                      AND (state = 'receiving' OR legal_hold = 1))
+        OR EXISTS (SELECT 1 FROM notices WHERE received_fax_id = old.received_fax_id AND state = 'owed');
+END;
+
+CREATE TRIGGER received_faxes_stay BEFORE DELETE ON received_faxes
+    WHEN old.state = 'receiving' OR old.legal_hold = 1 BEGIN
+    SELECT RAISE(ABORT, 'a fax that is being received, or is under a legal hold, is never deleted');
 END;
 
 -- --------------------------------------------------------------------------------------------------- notices
@@ -446,6 +554,10 @@ END;
 CREATE TRIGGER notices_move BEFORE UPDATE OF state ON notices WHEN new.state <> old.state BEGIN
     SELECT RAISE(ABORT, 'a notice does not move from its state to that one')
      WHERE NOT EXISTS (SELECT 1 FROM notice_moves WHERE from_state = old.state AND to_state = new.state);
+    SELECT RAISE(ABORT, 'no notice but that a fax waits is ever withdrawn')
+     WHERE new.state = 'withheld' AND new.kind <> 'delayed';
+    SELECT RAISE(ABORT, 'only the mail of a received fax comes back')
+     WHERE old.state = 'sent' AND new.state IN ('bounced', 'dead') AND new.kind <> 'received';
 END;
 
 CREATE TRIGGER notices_stay BEFORE DELETE ON notices BEGIN
@@ -457,7 +569,18 @@ END;
 
 CREATE TRIGGER documents_keep BEFORE UPDATE ON documents BEGIN
     SELECT RAISE(ABORT, 'the bytes behind a document key never change')
-     WHERE new.key <> old.key OR new.size_bytes <> old.size_bytes OR new.inline IS NOT old.inline;
+     WHERE new.key <> old.key OR new.size_bytes <> old.size_bytes
+        OR (new.inline IS NOT old.inline AND new.pruned_at IS old.pruned_at);
+END;
+
+CREATE TRIGGER documents_prune BEFORE UPDATE OF pruned_at ON documents
+    WHEN new.pruned_at IS NOT NULL AND old.pruned_at IS NULL BEGIN
+    SELECT RAISE(ABORT, 'a document that somebody still needs keeps its bytes')
+     WHERE EXISTS (SELECT 1 FROM faxes WHERE document = old.key AND (ended_at IS NULL OR legal_hold = 1))
+        OR EXISTS (SELECT 1 FROM messages m JOIN faxes f ON f.message_id = m.id
+                    WHERE m.raw_document = old.key AND (f.ended_at IS NULL OR f.legal_hold = 1))
+        OR EXISTS (SELECT 1 FROM received_pages p JOIN received_faxes r ON r.id = p.received_fax_id
+                    WHERE p.document = old.key AND (r.state = 'receiving' OR r.legal_hold = 1));
 END;
 
 CREATE TRIGGER events_keep BEFORE UPDATE ON events BEGIN

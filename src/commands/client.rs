@@ -7,12 +7,13 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::exit::{Exit, Failed};
 use crate::console::Problem;
-use crate::console::view::WatchLine;
+use crate::console::view::{CopyLine, CopyView, WatchLine};
 
 /// Talks to one gateway.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub(super) struct Client {
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for a submission, which may be as large as a mail may be and waits for the disk.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(120);
+/// Time for a call of the pretend fax machine: minutes of signal, at many times their speed.
+const CALL_TIMEOUT: Duration = Duration::from_secs(300);
 /// Largest answer, octets: a long fax as PDF or TIFF.
 const ANSWER_BYTES_MAX: usize = 512 << 20;
 /// Longest line of a watch, octets.
@@ -47,6 +50,65 @@ impl Client {
         self.within(TIMEOUT, self.exchange(request)).await
     }
 
+    /// POST of an object, an object back.
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failed> {
+        self.post_within(TIMEOUT, path, body).await
+    }
+
+    async fn post_within<T: DeserializeOwned>(
+        &self,
+        limit: Duration,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failed> {
+        let body = serde_json::to_vec(body).map_err(|error| {
+            Failed::new(Exit::Failed, "cannot ask the gateway", error.to_string(), "report this as a bug")
+        })?;
+        let request = self.request(Method::POST, path, body.into(), &[("content-type", "application/json")])?;
+        let bytes = self.within(limit, self.exchange(request)).await?;
+        self.parse(&bytes)
+    }
+
+    /// POST without a body, an object back.
+    pub(super) async fn post_empty<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failed> {
+        let request = self.request(Method::POST, path, Bytes::new(), &[])?;
+        let bytes = self.within(TIMEOUT, self.exchange(request)).await?;
+        self.parse(&bytes)
+    }
+
+    /// POST without a body, nothing back.
+    pub(super) async fn order(&self, path: &str) -> Result<(), Failed> {
+        let request = self.request(Method::POST, path, Bytes::new(), &[])?;
+        self.within(TIMEOUT, self.exchange(request)).await.map(drop)
+    }
+
+    /// A copy of the store for a backup; the gateway keeps what it names until the answer ends.
+    pub(super) async fn copy(&self) -> Result<(CopyView, HeldCopy), Failed> {
+        let request = self.request(Method::POST, "/api/v1/backup", Bytes::new(), &[])?;
+        let body = self.within(TIMEOUT, self.send(request)).await?.into_body();
+        let mut lines = Lines { body, rest: Vec::new(), socket: self.socket.clone() };
+        // No limit: a large store takes minutes, and the connection breaks when the gateway ends.
+        match lines.next::<CopyLine>().await? {
+            Some(CopyLine::Copy(view)) => Ok((view, HeldCopy(tokio::spawn(hold(lines))))),
+            Some(CopyLine::Failed(why)) => {
+                let fix = "make room in the gateway's data directory for a copy of its store";
+                Err(Failed::new(Exit::Failed, "the gateway cannot copy its store", why, fix))
+            }
+            Some(CopyLine::Kept) | None => Err(self.unreachable("the answer ended before the copy was there")),
+        }
+    }
+
+    /// The same for an order that lasts as long as a call.
+    pub(super) async fn post_call<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failed> {
+        self.post_within(CALL_TIMEOUT, path, body).await
+    }
+
+    /// DELETE, nothing back.
+    pub(super) async fn delete(&self, path: &str) -> Result<(), Failed> {
+        let request = self.request(Method::DELETE, path, Bytes::new(), &[])?;
+        self.within(TIMEOUT, self.exchange(request)).await.map(drop)
+    }
+
     /// Gives a mail to the gateway.
     pub(super) async fn submit<T: DeserializeOwned>(&self, path: &str, mail: Vec<u8>, key: &str) -> Result<T, Failed> {
         let fields = [("content-type", "message/rfc822"), ("idempotency-key", key)];
@@ -60,7 +122,7 @@ impl Client {
         let request =
             self.request(Method::GET, &format!("/api/v1/faxes/{}/watch?{query}", encoded(fax)), Bytes::new(), &[])?;
         let body = self.within(TIMEOUT, self.send(request)).await?.into_body();
-        Ok(Watch { body, rest: Vec::new(), socket: self.socket.clone() })
+        Ok(Watch(Lines { body, rest: Vec::new(), socket: self.socket.clone() }))
     }
 
     fn request(
@@ -162,15 +224,53 @@ fn unreachable(socket: &Path, cause: &str) -> Failed {
 
 /// A watch that is under way.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct Watch(Lines);
+
+impl Watch {
+    /// The next line; none when the watch is over.
+    pub(super) async fn next(&mut self) -> Result<Option<WatchLine>, Failed> {
+        self.0.next().await
+    }
+}
+
+/// A copy of the store that the gateway keeps everything for.
+#[derive(Debug)]
+pub(super) struct HeldCopy(tokio::task::JoinHandle<Failed>);
+
+impl HeldCopy {
+    /// Lets it go. An error when the gateway went away meanwhile: something may have been removed too early.
+    pub(super) async fn end(self) -> Result<(), Failed> {
+        if self.0.is_finished() {
+            return Err(self.0.await.unwrap_or_else(|error| {
+                Failed::new(Exit::Failed, "the backup is not sure to be whole", error.to_string(), "run it again")
+            }));
+        }
+        self.0.abort();
+        Ok(())
+    }
+}
+
+/// Reads heartbeats for as long as they come; answers why they ended.
+async fn hold(mut lines: Lines) -> Failed {
+    loop {
+        match lines.next::<CopyLine>().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return unreachable(&lines.socket, "the gateway stopped before the backup was whole"),
+            Err(failed) => return failed,
+        }
+    }
+}
+
+/// An answer of JSON lines.
+#[derive(Debug)]
+struct Lines {
     body: Incoming,
     rest: Vec<u8>,
     socket: PathBuf,
 }
 
-impl Watch {
-    /// The next line; none when the watch is over.
-    pub(super) async fn next(&mut self) -> Result<Option<WatchLine>, Failed> {
+impl Lines {
+    async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Failed> {
         loop {
             if let Some(end) = self.rest.iter().position(|octet| *octet == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::client::Client;
 use super::compose::read_files;
 use super::demo_mail;
+use super::demo_receive::{self, DemoReceiveArgs};
 use super::exit::{Exit, Failed, Outcome};
 use super::follow::{self, Follow};
 use super::gateway::{FarEndPlace, Gateway};
@@ -45,6 +46,9 @@ enum DemoCommand {
         after_help = "Example: faxwell demo send offer.pdf --to +99920002\n\nNumbers: +99910200 works, +99910486 is busy, +99910404 is not assigned, +99920002 hangs up in page 2,\n+99930001 is a person."
     )]
     Send(DemoSendArgs),
+    /// Let the pretend fax machine call this sandbox, and show what came in
+    #[command(after_help = "Example: faxwell demo receive --pages 3 --hang-up-in-page 3")]
+    Receive(DemoReceiveArgs),
 }
 
 #[derive(Debug, Args)]
@@ -60,6 +64,7 @@ struct DemoSendArgs {
 pub(super) async fn run(args: DemoArgs, place: Place, out: Out) -> Outcome {
     match args.command {
         Some(DemoCommand::Send(send)) => send_through(send, &place, out).await,
+        Some(DemoCommand::Receive(receive)) => demo_receive::run(receive, &place, out).await,
         None => run_sandbox(args, &place, out).await,
     }
 }

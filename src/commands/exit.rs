@@ -44,11 +44,15 @@ impl Exit {
         }
     }
 
-    /// What `--wait` answers for several faxes: what all have in common, else that some failed.
+    /// What `--wait` answers for several faxes.
     pub fn of_faxes(states: &[FaxState]) -> Self {
-        let mut exits = states.iter().map(|state| Self::of_fax(*state));
-        let Some(first) = exits.next() else { return Self::Ok };
-        if exits.all(|exit| exit == first) { first } else { Self::SomeFailed }
+        Self::of_several(&states.iter().map(|state| Self::of_fax(*state)).collect::<Vec<_>>())
+    }
+
+    /// What all have in common, else that some failed.
+    pub fn of_several(exits: &[Self]) -> Self {
+        let Some(first) = exits.first() else { return Self::Ok };
+        if exits.iter().all(|exit| exit == first) { *first } else { Self::SomeFailed }
     }
 }
 
@@ -107,7 +111,7 @@ impl From<Problem> for Failed {
         let exit = match problem.status {
             400 | 413 => Exit::Usage,
             403 => Exit::NotAllowed,
-            404 => Exit::NotFound,
+            404 | 410 => Exit::NotFound,
             409 => Exit::WrongState,
             _ => Exit::Failed,
         };

@@ -1,4 +1,4 @@
-//! `fax list|show|watch|pages`
+//! `fax list|show|watch|pages`; what changes a fax is in `orders`
 
 use std::path::PathBuf;
 
@@ -7,13 +7,14 @@ use clap::{Args, Subcommand};
 use super::client::{Client, encoded};
 use super::exit::{Exit, Failed, Outcome};
 use super::follow::{self, Follow};
-use super::out::{Out, Paint, cut, local_time};
+use super::orders::{self, OrderArgs, RedeliverArgs, RetryArgs};
+use super::out::{Out, Paint, cut, local_time, localised};
 use super::place::Place;
 use crate::config::values;
-use crate::console::view::{FaxDetail, FaxList, FaxView};
+use crate::console::view::{FaxDetail, FaxList, FaxView, OrderName};
 use crate::domain::{Clock as _, FaxState, SystemClock};
 
-/// List, show and follow faxes
+/// List, show and follow faxes; hold, cancel or send them once more
 #[derive(Debug, Subcommand)]
 pub(super) enum FaxCommand {
     /// List faxes, newest first
@@ -34,6 +35,24 @@ pub(super) enum FaxCommand {
     /// Fetch the pages as they are sent: TIFF, PDF, or one page as PNG
     #[command(after_help = "Example: faxwell fax pages F-8KQ2XW4DZP --page 1 -o page1.png")]
     Pages(PagesArgs),
+    /// Call now what waits, or send an ended fax once more, from the first page that did not arrive, as a new fax
+    #[command(after_help = "Example: faxwell fax retry F-8KQ2XW4DZP F-9M3T5VXZ01")]
+    Retry(RetryArgs),
+    /// End faxes; a page on the wire is finished first
+    #[command(after_help = "Example: faxwell fax cancel F-8KQ2XW4DZP --by anna")]
+    Cancel(OrderArgs),
+    /// Keep faxes back until they are released; their time to give up stands still
+    #[command(after_help = "Example: faxwell fax hold F-8KQ2XW4DZP")]
+    Hold(OrderArgs),
+    /// Let held faxes go on
+    #[command(after_help = "Example: faxwell fax release F-8KQ2XW4DZP")]
+    Release(OrderArgs),
+    /// Deliver the report of a fax, or a received fax, once more, under the same Message-ID
+    #[command(after_help = "Example: faxwell fax redeliver F-8KQ2XW4DZP --to anna@example.com")]
+    Redeliver(RedeliverArgs),
+    /// Keep faxes from retention until told otherwise: a legal hold
+    #[command(after_help = "Example: faxwell fax keep F-8KQ2XW4DZP")]
+    Keep(super::keep::KeepArgs),
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +96,12 @@ pub(super) async fn run(command: FaxCommand, place: Place, out: Out) -> Outcome 
         FaxCommand::Show { id } => show(&id, &client, out).await,
         FaxCommand::Watch { id } => watch(id, &client, out).await,
         FaxCommand::Pages(args) => pages(args, &client, out).await,
+        FaxCommand::Retry(args) => orders::retry(args, &client, out).await,
+        FaxCommand::Cancel(args) => orders::simple(OrderName::Cancel, args, &client, out).await,
+        FaxCommand::Hold(args) => orders::simple(OrderName::Hold, args, &client, out).await,
+        FaxCommand::Release(args) => orders::simple(OrderName::Release, args, &client, out).await,
+        FaxCommand::Redeliver(args) => orders::redeliver(args, &client, out).await,
+        FaxCommand::Keep(args) => super::keep::keep(args, &client, out).await,
     }
 }
 
@@ -94,6 +119,7 @@ async fn list(args: ListArgs, client: &Client, out: Out) -> Outcome {
         let why = fax.cause.as_ref().map_or_else(String::new, |cause| format!("{}: ", cause.title));
         let subject = fax.subject.as_deref().unwrap_or("");
         let state = if fax.in_call { "calling".to_owned() } else { fax.state.to_string() };
+        let state = if fax.legal_hold { format!("{state}, kept") } else { state };
         vec![
             fax.short.clone(),
             state,
@@ -132,7 +158,7 @@ fn query(args: &ListArgs) -> Result<String, Failed> {
     Ok(parts.join("&"))
 }
 
-fn since_time(text: &str) -> Result<String, Failed> {
+pub(super) fn since_time(text: &str) -> Result<String, Failed> {
     if let Ok(age) = values::duration(text) {
         let now = SystemClock.now();
         let since = crate::domain::Timestamp(now.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)));
@@ -157,6 +183,13 @@ async fn show(id: &str, client: &Client, out: Out) -> Outcome {
         return Ok(Exit::Ok);
     }
     print_facts(&detail.fax, out)?;
+    if let Some(next) = &detail.retried_as {
+        out.line(&format!("Sent again    as {next}"))?;
+    }
+    if let Some(memory) = &detail.destination {
+        let until = local_time(&memory.avoid_t38_until);
+        out.line(&format!("Number        audio alone until {until}: {}", memory.detail))?;
+    }
     for call in &detail.calls {
         let carried = call.transport.as_deref().unwrap_or("not carried");
         let rate = call.rate_bps.map_or_else(String::new, |rate| format!(", {rate} bit/s"));
@@ -189,10 +222,9 @@ async fn show(id: &str, client: &Client, out: Out) -> Outcome {
             notice.detail.as_deref().unwrap_or("")
         ))?;
     }
-    detail
-        .events
-        .iter()
-        .try_for_each(|event| out.line(&format!("              {} {}", local_time(&event.at), event.text)))?;
+    detail.events.iter().try_for_each(|event| {
+        out.line(&format!("              {} {}", local_time(&event.at), localised(&event.text)))
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -215,6 +247,15 @@ pub(super) fn print_facts(fax: &FaxView, out: Out) -> Result<(), Failed> {
         Some(ended) => lines.push(("Ended", local_time(ended))),
         None => lines
             .push(("Next work", format!("{}, given up {}", local_time(&fax.not_before), local_time(&fax.give_up_at)))),
+    }
+    if let Some(first) = &fax.retry_of {
+        lines.push(("Retry of", format!("{first}, from page {}", fax.begin_page)));
+    }
+    if let Some(order) = fax.ordered {
+        lines.push(("Ordered", format!("{order}: done when nobody works on it any more")));
+    }
+    if fax.legal_hold {
+        lines.push(("Legal hold", "kept until it is ended with: faxwell fax keep --off".to_owned()));
     }
     if let Some(cause) = &fax.cause {
         let detail = fax.detail.as_deref().map_or_else(String::new, |detail| format!(" ({detail})"));

@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::exit::{Exit, Failed};
 use super::fax::{print_facts, state_word};
-use super::out::{Out, local_time};
+use super::out::{Out, local_time, localised};
 use crate::console::view::{FaxView, WatchLine};
 
 /// How long a fax is followed.
@@ -33,7 +33,8 @@ pub(super) async fn follow(client: &Client, id: &str, how: Follow, out: Out) -> 
             match &line {
                 WatchLine::Event(event) => {
                     after = event.seq;
-                    spinner.suspend(|| out.remark(&format!("  {}  {}", local_time(&event.at), event.text)))?;
+                    spinner
+                        .suspend(|| out.remark(&format!("  {}  {}", local_time(&event.at), localised(&event.text))))?;
                 }
                 WatchLine::Fax(fax) => {
                     spinner.set_message(format!("{id}: {}", state_word(fax, out)));

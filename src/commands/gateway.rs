@@ -17,15 +17,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Failed};
 use super::images::StoredImages;
-use super::stages::{self, Parts};
+use super::stages::{self, Parts, Started};
+use super::storage::{self, Stored};
 use super::{far_end, mail_readers};
 use crate::config::{Config, Role};
+use crate::console::received::TestCalls;
 use crate::console::{self, Accepted, Access, Readiness, Refusal, Services, Submission, Submit};
 use crate::documents::{Documents, DocumentsSettings};
 use crate::domain::{Clock as _, SystemClock, Timestamp};
 use crate::intake::{self, Handed, Intake, IntakeSettings};
 use crate::lifecycle::{self, Ending, LeaseKeeper, Lifecycle, Ready};
 use crate::line;
+use crate::line::journal::Journal;
+use crate::mail::bounce::{BounceKey, ReturnPaths};
+use crate::maintain::retention::Retention;
 use crate::render::{self, RenderSettings};
 use crate::store::{NodeState, Owner, SqliteSettings, SqliteStore, Store};
 use crate::work::Leases;
@@ -62,6 +67,8 @@ impl Gateway {
     pub(super) async fn start(config: Config, far_end: FarEndPlace) -> Result<Self, Failed> {
         let config = Arc::new(config);
         let owner = Owner { node: config.node.clone(), epoch: uuid::Uuid::now_v7() };
+        storage::refuse_half_restored(&config.data)?;
+        storage::remove_copies(&config.data);
         let store = open_store(&config).await?;
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let documents = open_documents(&config, Arc::clone(&shared))?;
@@ -69,6 +76,12 @@ impl Gateway {
             FarEndPlace::Here => start_far_end(&config).await?,
             FarEndPlace::Elsewhere => None,
         };
+        // What an earlier life of this node was told by far ends: before anything is freed, settled or claimed.
+        let journal = open_journal(&config)?;
+        let told = journal.replay(&*shared, &owner.node).await.map_err(store_failed)?;
+        if told > 0 {
+            tracing::info!(told, "facts of calls that an earlier life could not store are told");
+        }
         let taken_back = store.take_back(&owner).await.map_err(store_failed)?;
         if taken_back.leases + taken_back.orphans > 0 {
             tracing::info!(
@@ -80,11 +93,24 @@ impl Gateway {
         let leases = Leases::new();
         let keeper = LeaseKeeper::start(Arc::clone(&shared), owner.clone(), leases.clone(), line::CALL_LEASE);
         let converter = converter(&config)?;
-        let parts = Parts { config: Arc::clone(&config), store: shared, documents, converter, owner, leases };
+        let held_until = keeper.held_until();
+        let retention = Retention::new(Arc::clone(&shared), documents.clone(), config.store.retain);
+        let parts = Parts {
+            config: Arc::clone(&config),
+            store: shared,
+            documents,
+            converter,
+            retention: Arc::new(retention),
+            owner,
+            leases,
+            held_until,
+            journal,
+            returns: open_returns(&config)?,
+        };
         let mut life = Lifecycle::new();
-        let intake = stages::start(&mut life, &parts).await?;
+        let started = stages::start(&mut life, &parts).await?;
         let stop = CancellationToken::new();
-        start_console(&mut life, &parts, intake, &stop).await?;
+        start_console(&mut life, &parts, started, &stop).await?;
         start_heartbeat(&parts, life.drain(), stop.clone());
         Ok(Self { config, store, far_end, life, stop, _leases: keeper })
     }
@@ -126,15 +152,17 @@ impl Gateway {
 async fn start_console(
     life: &mut Lifecycle,
     parts: &Parts,
-    intake: Arc<Intake>,
+    started: Started,
     stop: &CancellationToken,
 ) -> Result<(), Failed> {
     let config = Arc::clone(&parts.config);
     let services = Services {
         config: Arc::clone(&config),
         store: Arc::clone(&parts.store),
-        submit: Arc::new(ByIntake(intake)),
+        submit: Arc::new(ByIntake(started.intake)),
+        test_calls: started.sandbox_line.map(|line| Arc::new(far_end::Calling::new(line)) as Arc<dyn TestCalls>),
         pages: Arc::new(StoredImages::new(parts.documents.clone(), parts.converter.clone())),
+        storage: Arc::new(Stored::new(parts)),
         readiness: Arc::new(Roles { config: Arc::clone(&config), readiness: life.readiness(), drain: life.drain() }),
     };
     let control = console::bind_control(&config.control_socket()).await.map_err(console_failed)?;
@@ -210,6 +238,23 @@ async fn open_store(config: &Config) -> Result<Arc<SqliteStore>, Failed> {
             "stop the other gateway, or name another directory with --data DIR",
         )
     })
+}
+
+fn open_journal(config: &Config) -> Result<Arc<Journal>, Failed> {
+    Journal::open(&config.data.join("journal"), Arc::new(SystemClock)).map(Arc::new).map_err(|error| {
+        let fix = "make the data directory writable and make room on its disk";
+        Failed::new(Exit::Failed, "the call journal does not work", error.to_string(), fix)
+    })
+}
+
+/// The key of return addresses, made with the first start.
+fn open_returns(config: &Config) -> Result<ReturnPaths, Failed> {
+    let path = config.data.join("bounce.key");
+    let key = BounceKey::open(&path).map_err(|error| {
+        let text = format!("the key of return addresses, {}, cannot be had", path.display());
+        Failed::new(Exit::Failed, text, error.to_string(), "make the data directory writable for the gateway")
+    })?;
+    Ok(ReturnPaths::new(key, &config.domain))
 }
 
 fn open_documents(config: &Config, store: Arc<dyn Store>) -> Result<Documents, Failed> {

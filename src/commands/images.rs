@@ -1,11 +1,11 @@
 //! Pages of stored documents as PDF and PNG, for reports, commands and the console.
 //!
-//! A PDF is the stored strips in a new envelope and needs no decoding; a picture is made in the converter's process.
+//! A PDF of our own pages is the stored strips in a new envelope and needs no decoding; a picture is made in the converter's process.
 
 use async_trait::async_trait;
 
 use crate::console::{Pages, PagesError};
-use crate::deliver::{Images, ImagesError};
+use crate::deliver::{Bound, Images, ImagesError};
 use crate::documents::{Documents, DocumentsError};
 use crate::store::DocumentKey;
 
@@ -26,6 +26,7 @@ impl StoredImages {
 
     async fn read(&self, key: &DocumentKey) -> Result<Vec<u8>, PagesError> {
         self.documents.get(key).await.map_err(|error| match error {
+            DocumentsError::Pruned { .. } => PagesError::Removed(error.to_string()),
             DocumentsError::NotFound(_) => PagesError::NotFound(error.to_string()),
             _ => PagesError::Failed(error.to_string()),
         })
@@ -65,6 +66,20 @@ impl Images for StoredImages {
 
     async fn thumbnail(&self, document: &DocumentKey, page: u32, width_px: u32) -> Result<Vec<u8>, ImagesError> {
         self.picture(document, page, width_px).await.map_err(|error| ImagesError(error.to_string()))
+    }
+
+    /// Pages from outside are read in the converter's process alone, strips that nobody decodes too.
+    async fn bound(&self, pages: &[DocumentKey], form: Bound) -> Result<Vec<u8>, ImagesError> {
+        let mut tiffs = Vec::with_capacity(pages.len());
+        for (number, page) in (1..).zip(pages) {
+            let tiff = self.documents.get(page).await;
+            tiffs.push(tiff.map_err(|error| ImagesError(format!("page {number}: {error}")))?);
+        }
+        let form = match form {
+            Bound::Pdf => pages::Bound::Pdf,
+            Bound::Tiff => pages::Bound::Tiff,
+        };
+        self.converter.bind(tiffs, form).await.map_err(|error| ImagesError(error.to_string()))
     }
 
     async fn mail(&self, document: &DocumentKey) -> Result<Vec<u8>, ImagesError> {

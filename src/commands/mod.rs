@@ -8,12 +8,15 @@
 //! Every refusal says cause and fix and ends in one of the exit codes of [`Exit`]. Results go to standard output, all
 //! else to standard error.
 
+mod backup;
 mod client;
 mod compose;
 mod config;
 mod converter;
+mod db;
 mod demo;
 mod demo_mail;
+mod demo_receive;
 mod dial;
 mod exit;
 mod far_end;
@@ -21,6 +24,10 @@ mod fax;
 mod follow;
 mod gateway;
 mod images;
+mod inbound;
+mod keep;
+mod log;
+mod orders;
 mod out;
 mod place;
 mod preview;
@@ -29,6 +36,7 @@ mod serve;
 mod smtp;
 mod stages;
 mod status;
+mod storage;
 
 #[cfg(test)]
 mod tests;
@@ -105,10 +113,17 @@ enum Command {
     #[command(subcommand)]
     Fax(fax::FaxCommand),
     #[command(subcommand)]
+    Inbound(inbound::InboundCommand),
+    #[command(subcommand)]
     Dial(dial::DialCommand),
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    Log(log::LogArgs),
     Status(status::StatusArgs),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
+    #[command(subcommand)]
+    Db(db::DbCommand),
     /// Carries out one conversion on standard input, locked up
     #[command(hide = true)]
     Converter,
@@ -191,9 +206,14 @@ fn run(cli: Cli) -> exit::Outcome {
             Command::Send(args) => Box::pin(send::run(args, place, out)).await,
             Command::Preview(args) => Box::pin(preview::run(args, place, out)).await,
             Command::Fax(command) => Box::pin(fax::run(command, place, out)).await,
+            Command::Inbound(command) => Box::pin(inbound::run(command, place, out)).await,
             Command::Dial(command) => dial::run(command, &place, out),
             Command::Config(command) => config::run(command, &place, out),
+            Command::Log(args) => Box::pin(log::run(args, place, out)).await,
             Command::Status(args) => Box::pin(status::run(args, place, out)).await,
+            Command::Backup(args) => Box::pin(backup::run_backup(args, place, out)).await,
+            Command::Restore(args) => Box::pin(backup::run_restore(args, place, out)).await,
+            Command::Db(command) => Box::pin(db::run(command, place, out)).await,
             Command::FarEnd(args) => Box::pin(far_end::run(args, out)).await,
             Command::Converter => Ok(Exit::Failed),
         }

@@ -160,6 +160,23 @@ pub(super) fn local_time(text: &str) -> String {
     instant.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
+/// The same with the zone, as in `2024-01-31 10:32:05 +01:00`: a line that is read alone, elsewhere.
+pub(super) fn local_time_with_zone(text: &str) -> String {
+    let Ok(instant) = text.parse::<jiff::Timestamp>() else { return text.to_owned() };
+    instant.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+}
+
+/// A text for people with every RFC 3339 time in it as local time.
+pub(super) fn localised(text: &str) -> String {
+    let word = |word: &str| {
+        let time = word.trim_end_matches([',', ':', '.', ';', ')']);
+        let rest = &word[time.len()..];
+        // What jiff would read as a time is longer than any other word here.
+        if time.len() >= "2024-01-31T10:32:05Z".len() { format!("{}{rest}", local_time(time)) } else { word.to_owned() }
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
 /// At most this many characters, the last an ellipsis.
 pub(super) fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
@@ -177,6 +194,14 @@ mod tests {
         assert_eq!(printable("a\u{1b}[2Jb\u{7}c\nd"), "a [2Jb c\nd");
         let out = Out { reader: Reader::Person, colour: Colour::Yes };
         assert_eq!(printable(&out.paint("sent", Paint::Good)), "\u{1b}[32msent\u{1b}[0m");
+    }
+
+    #[test]
+    fn times_in_a_text_are_local_and_nothing_else_changes() {
+        let at = "2024-01-31T10:32:05.120Z";
+        let (text, local) = (format!("called again at {at}, from page 2  of +41441234567890123456789"), local_time(at));
+        assert_eq!(localised(&text), format!("called again at {local}, from page 2  of +41441234567890123456789"));
+        assert!(!local.contains('T') && local_time_with_zone(at).starts_with(&format!("{local} ")), "{local}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! let their calls finish a page; delivery and maintenance go on until the lines are done, so that the reports of the last
 //! calls still leave.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,16 +15,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Failed};
 use super::images::StoredImages;
+use crate::config::inbound::Mailboxes;
 use crate::config::{Config, Role};
 use crate::deliver::{Composer, Deliverer, Deliveries, Transport, compose};
 use crate::documents::Documents;
 use crate::domain::SystemClock;
 use crate::intake::{self, Intake, IntakeSettings};
-use crate::lifecycle::{Lifecycle, Ready};
+use crate::lifecycle::{HeldUntil, Lifecycle, Ready};
+use crate::line::journal::Journal;
 use crate::line::{self, LineAgent};
-use crate::maintain::Settler;
+use crate::mail::bounce::ReturnPaths;
+use crate::maintain::retention::{self, Retention, Tidying};
+use crate::maintain::{self, Delayed, Expiry, Graces, OrderKeeper, ReceivedSettler, Settler};
 use crate::render::{RenderSettings, Renderer};
-use crate::store::{Owner, Store};
+use crate::store::{Instead, Owner, Store};
 use crate::work::{self, Hint, Leases, Pace, Progress, WorkError, Worker};
 
 /// How long calls may go on when the gateway ends; longer than a dense page takes at 2400 bit/s.
@@ -31,6 +36,13 @@ pub(super) const CALLS_END: Duration = Duration::from_secs(240);
 
 /// How often the lines are looked after and orphans are looked for.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
+
+/// How often orders for calls under way are looked for.
+const LOOK_FOR_ORDERS: Duration = Duration::from_secs(1);
+/// How often orders that had to wait are looked at.
+const CARRY_OUT: Duration = Duration::from_secs(1);
+/// How often is looked for faxes that wait for long.
+const TELL_DELAYED: Duration = Duration::from_secs(20);
 
 /// How long reports that are due may still be sent when everything else has ended.
 const LAST_REPORTS: Duration = Duration::from_secs(10);
@@ -44,9 +56,23 @@ pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
     pub(super) documents: Documents,
     pub(super) converter: pages::Converter,
+    pub(super) retention: Arc<Retention>,
     pub(super) owner: Owner,
     /// What the workers hold.
     pub(super) leases: Leases,
+    /// Until when they surely hold it.
+    pub(super) held_until: HeldUntil,
+    /// Facts of this node's calls.
+    pub(super) journal: Arc<Journal>,
+    /// Return addresses of received faxes' mails: made by delivery, read by intake.
+    pub(super) returns: ReturnPaths,
+}
+
+impl Parts {
+    /// Who gets a received fax that a mailbox does not take.
+    fn instead(&self) -> Instead {
+        Instead { mailboxes: self.config.inbound.default.clone(), domain: self.config.domain.clone() }
+    }
 }
 
 /// Wake-up calls from stage to stage. Losing one costs half a second.
@@ -57,9 +83,17 @@ struct Hints {
     deliver: Hint,
 }
 
+/// What of them others talk to.
+pub(super) struct Started {
+    pub(super) intake: Arc<Intake>,
+    /// Where the line is called, in a sandbox whose line runs here.
+    pub(super) sandbox_line: Option<SocketAddr>,
+}
+
 /// Starts them. The intake is answered, for submissions of commands; it exists on every node and listens where the
 /// role `smtp` is.
-pub(super) async fn start(life: &mut Lifecycle, parts: &Parts) -> Result<Arc<Intake>, Failed> {
+pub(super) async fn start(life: &mut Lifecycle, parts: &Parts) -> Result<Started, Failed> {
+    let mut sandbox_line = None;
     let hints = Hints::default();
     // Reports of the last calls still leave: delivery ends after the lines.
     let calls_over = CancellationToken::new();
@@ -71,7 +105,8 @@ pub(super) async fn start(life: &mut Lifecycle, parts: &Parts) -> Result<Arc<Int
         start_deliver(life, parts, &hints, calls_over.clone())?;
     }
     if has(Role::Line) {
-        start_line(life, parts, &hints, calls_over).await?;
+        let agent = start_line(life, parts, &hints, calls_over).await?;
+        sandbox_line = parts.config.sandbox_line().and_then(|(name, _)| agent.local_addr(name));
     } else {
         let drain = life.drain();
         tokio::spawn(async move {
@@ -82,7 +117,7 @@ pub(super) async fn start(life: &mut Lifecycle, parts: &Parts) -> Result<Arc<Int
     if has(Role::Render) {
         start_render(life, parts, &hints);
     }
-    start_intake(life, parts, &hints).await
+    Ok(Started { intake: start_intake(life, parts, &hints).await?, sandbox_line })
 }
 
 fn start_maintain(life: &mut Lifecycle, parts: &Parts, hints: &Hints, end: CancellationToken) {
@@ -91,9 +126,43 @@ fn start_maintain(life: &mut Lifecycle, parts: &Parts, hints: &Hints, end: Cance
         domain: parts.config.domain.clone(),
         retry: parts.config.dial.retry,
         hints: vec![hints.line.clone(), hints.deliver.clone()],
+        steps: Default::default(),
     };
-    let pace = Pace { poll: LOOK_AFTER, ..pace() };
-    spawn(life, Role::Maintain, work::run("maintain", Settling(settler), pace, Hint::new(), end));
+    let received = ReceivedSettler {
+        store: Arc::clone(&parts.store),
+        domain: parts.config.domain.clone(),
+        mailboxes: Mailboxes::new(&parts.config, TimeZone::system()),
+        deliver: hints.deliver.clone(),
+    };
+    let freed = vec![hints.render.clone(), hints.line.clone(), hints.deliver.clone()];
+    let expiry = Expiry::new(Arc::clone(&parts.store), Graces::new(LOOK_AFTER), freed);
+    let (store, domain) = (Arc::clone(&parts.store), parts.config.domain.clone());
+    let orders = Ordering(OrderKeeper { store, domain, deliver: hints.deliver.clone() });
+    let settling = Pace { poll: LOOK_AFTER, ..pace() };
+    let ordering = Pace { poll: CARRY_OUT, ..pace() };
+    let tidying = Pace { poll: retention::PERIOD, ..pace() };
+    let delayed = parts.config.delivery.delayed.map(|after| Delayed {
+        store: Arc::clone(&parts.store),
+        domain: parts.config.domain.clone(),
+        after,
+        hint: hints.deliver.clone(),
+    });
+    let tell = Pace { poll: TELL_DELAYED, ..pace() };
+    // Retention stops with the first sign of the end; settling goes on as long as calls do.
+    let (retention, drain) = (Tidying(Arc::clone(&parts.retention)), life.drain());
+    spawn(life, Role::Maintain, async move {
+        let telling = async {
+            if let Some(delayed) = delayed {
+                work::run("delayed", Telling(delayed), tell, Hint::new(), end.clone()).await;
+            }
+        };
+        tokio::join!(
+            telling,
+            work::run("maintain", Settling { expiry, settler, received }, settling, Hint::new(), end.clone()),
+            work::run("orders", orders, ordering, Hint::new(), end.clone()),
+            work::run("retention", retention, tidying, Hint::new(), drain),
+        );
+    });
 }
 
 fn start_deliver(life: &mut Lifecycle, parts: &Parts, hints: &Hints, end: CancellationToken) -> Result<(), Failed> {
@@ -110,7 +179,8 @@ fn start_deliver(life: &mut Lifecycle, parts: &Parts, hints: &Hints, end: Cancel
     let transport = Transport::new(&delivery.to, &parts.config.domain).map_err(|error| unusable("delivery", &error))?;
     let images = StoredImages::new(parts.documents.clone(), parts.converter.clone());
     let (store, leases) = (Arc::clone(&parts.store), parts.leases.clone());
-    let deliverer = Arc::new(Deliverer::new(store, Arc::new(images), composer, transport, leases));
+    let returned = (parts.returns.clone(), parts.instead());
+    let deliverer = Arc::new(Deliverer::new(store, Arc::new(images), composer, transport, returned, leases));
     let worker = Deliveries { deliverer, owner: parts.owner.clone() };
     let mut last = worker.clone();
     let make = move || worker.clone();
@@ -131,23 +201,32 @@ async fn start_line(
     parts: &Parts,
     hints: &Hints,
     calls_over: CancellationToken,
-) -> Result<(), Failed> {
+) -> Result<Arc<LineAgent>, Failed> {
     let context = line::Context {
         store: Arc::clone(&parts.store),
         documents: Arc::new(parts.documents.clone()),
+        marker: line::Marker::new(parts.converter.clone(), Arc::clone(&parts.config), TimeZone::system()),
         owner: parts.owner.clone(),
         leases: parts.leases.clone(),
+        held_until: parts.held_until.clone(),
+        journal: Arc::clone(&parts.journal),
         domain: parts.config.domain.clone(),
         dial: parts.config.dial.clone(),
         spool: parts.config.data.join("calls"),
         delivery_hint: hints.deliver.clone(),
+        mailboxes: Mailboxes::new(&parts.config, TimeZone::system()),
     };
     let agent = LineAgent::start(&parts.config, context, hints.line.clone())
         .await
         .map_err(|error| unusable("lines", &error))?;
     let agent = Arc::new(agent);
+    let started = Arc::clone(&agent);
     let (hint, drain) = (hints.line.clone(), life.drain());
     let looking_after = Pace { poll: LOOK_AFTER, ..pace() };
+    let heeding = Pace { poll: LOOK_FOR_ORDERS, ..pace() };
+    // Orders reach the calls that a drain lets finish, too.
+    let heeding = work::run("orders", Heeding(Arc::clone(&agent)), heeding, Hint::new(), calls_over.clone());
+    tokio::spawn(heeding);
     spawn(life, Role::Line, async move {
         tokio::join!(
             work::run("line", Calling(Arc::clone(&agent)), pace(), hint, drain.clone()),
@@ -156,7 +235,7 @@ async fn start_line(
         agent.drain(CALLS_END).await;
         calls_over.cancel();
     });
-    Ok(())
+    Ok(started)
 }
 
 fn start_render(life: &mut Lifecycle, parts: &Parts, hints: &Hints) {
@@ -183,6 +262,7 @@ async fn start_intake(life: &mut Lifecycle, parts: &Parts, hints: &Hints) -> Res
         Arc::new(parts.documents.clone()),
         Arc::new(SystemClock),
         super::mail_readers(),
+        parts.returns.clone(),
         Arc::clone(&accepted),
     );
     let intake = Arc::new(intake.map_err(|error| unusable("intake", &error))?);
@@ -193,6 +273,7 @@ async fn start_intake(life: &mut Lifecycle, parts: &Parts, hints: &Hints) -> Res
             hint.wake();
         }
     });
+    tokio::spawn(intake::watch(Arc::clone(&intake), fastrand::Rng::new(), life.stop()));
     if parts.config.roles.contains(&Role::Smtp) {
         let listeners = intake::bind(&parts.config.smtp.listen).await.map_err(|error| unusable("intake", &error))?;
         let drain = life.drain();
@@ -219,15 +300,43 @@ fn unusable(stage: &str, error: &dyn std::fmt::Display) -> Failed {
     Failed::new(Exit::Failed, format!("the {stage} cannot start"), error.to_string(), "see the cause")
 }
 
-/// The settler as a worker.
-struct Settling(Settler);
+/// Expiry and settler as one worker: what the one frees, the other settles at once.
+struct Settling {
+    expiry: Expiry,
+    settler: Settler,
+    received: ReceivedSettler,
+}
 
 #[async_trait]
 impl Worker for Settling {
     async fn step(&mut self) -> Result<Progress, WorkError> {
-        self.0.step().await?;
+        self.expiry.step().await?;
+        self.settler.step().await?;
+        self.received.step().await?;
+        maintain::forget_keys(&*self.settler.store).await?;
         // Orphans are looked for at the pace of this loop, however many there were.
         Ok(Progress::Idle)
+    }
+}
+
+/// The keeper of orders as a worker.
+struct Ordering(OrderKeeper);
+
+#[async_trait]
+impl Worker for Ordering {
+    async fn step(&mut self) -> Result<Progress, WorkError> {
+        Ok(if self.0.step().await? > 0 { Progress::Worked } else { Progress::Idle })
+    }
+}
+
+/// The look for faxes that wait for long, as a worker.
+struct Telling(Delayed);
+
+#[async_trait]
+impl Worker for Telling {
+    async fn step(&mut self) -> Result<Progress, WorkError> {
+        // A full batch says that there may be more.
+        Ok(if self.0.step().await? { Progress::Worked } else { Progress::Idle })
     }
 }
 
@@ -249,6 +358,17 @@ impl Worker for LookingAfter {
     async fn step(&mut self) -> Result<Progress, WorkError> {
         self.0.look_after_lines().await?;
         self.0.give_up_overdue().await?;
+        Ok(Progress::Idle)
+    }
+}
+
+/// The ear for what people order about its calls.
+struct Heeding(Arc<LineAgent>);
+
+#[async_trait]
+impl Worker for Heeding {
+    async fn step(&mut self) -> Result<Progress, WorkError> {
+        self.0.look_for_orders().await?;
         Ok(Progress::Idle)
     }
 }

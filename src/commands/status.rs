@@ -77,6 +77,21 @@ async fn show(client: &Client, out: Out) -> Result<(), Failed> {
         ("Mails", counted(&status.notices)),
         ("Causes, 24 h", counted(&status.causes_24h)),
     ];
+    if status.parked_facts > 0 {
+        let words = format!("{} of calls that the store has lost; told again every minute", status.parked_facts);
+        lines.push(("Parked facts", out.paint(&words, Paint::Bad)));
+    }
+    if let Some(storage) = &status.storage {
+        let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+        let documents = match (storage.documents, storage.documents_bytes) {
+            (Some(count), Some(bytes)) => format!(", {count} documents of {}", megabytes(bytes)),
+            _ => String::new(),
+        };
+        lines.push(("Store", format!("{}{documents}", megabytes(storage.database_bytes))));
+        let oldest = storage.oldest.as_deref().map_or_else(|| "nothing".to_owned(), local_time);
+        let next = storage.next_prune.as_deref().map_or_else(|| "soon".to_owned(), local_time);
+        lines.push(("Oldest kept", format!("{oldest}, next prune about {next}")));
+    }
     for line in &status.lines {
         let word = if line.up { out.paint("up", Paint::Good) } else { out.paint("DOWN", Paint::Bad) };
         lines.push((

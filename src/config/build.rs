@@ -8,11 +8,13 @@ use std::time::Duration;
 use super::check::{Checked, Found, Value, nearest};
 use super::keys::{self, Kind};
 use super::model::{
-    Config, DeliveryConfig, DeliveryTarget, DialConfig, InboundConfig, RenderConfig, RetryConfig, RetryRule, Role,
-    RouteConfig, SipConfig, SmtpConfig, StoreConfig, T38Config, WebConfig,
+    Config, DeliveryConfig, DeliveryTarget, DialConfig, InboundConfig, RenderConfig, RetainConfig, RetryConfig,
+    RetryRule, Role, RouteConfig, SipConfig, SmtpConfig, StoreConfig, T38Config, WebConfig,
 };
 use super::report::{Place, Problem};
 use super::values;
+use crate::domain::ReceivedFormat;
+use crate::domain::inbound::Rule;
 
 /// What the file does not say.
 pub(super) struct Surroundings<'a> {
@@ -54,6 +56,7 @@ impl Build<'_> {
             store: StoreConfig {
                 database: self.path("store.database").unwrap_or_else(|| data.join("faxwell.db")),
                 documents: self.path("store.documents").unwrap_or_else(|| data.join("documents")),
+                retain: self.retain(),
             },
             smtp: self.smtp(),
             render: self.render(),
@@ -68,6 +71,20 @@ impl Build<'_> {
         };
         self.cross(&config);
         config
+    }
+
+    fn retain(&mut self) -> RetainConfig {
+        let retain = RetainConfig {
+            images: self.duration("store.retain.images"),
+            records: self.duration("store.retain.records"),
+        };
+        if retain.records < retain.images && !self.has_problem("store.retain") {
+            let message = "`store.retain.records` is shorter than `store.retain.images`: pages without a record";
+            let place = self.place_of("store.retain.records");
+            let fix = "keep the records at least as long as the images";
+            self.problems.push(Problem::error("conflict", message, place, fix));
+        }
+        retain
     }
 
     fn smtp(&self) -> SmtpConfig {
@@ -113,6 +130,7 @@ impl Build<'_> {
                 version: u8::try_from(self.integer(&at("t38.version"))).unwrap_or_default(),
                 fallback_g711: self.text(&at("t38.fallback")).as_deref() == Some("g711"),
                 reinvite_after: (!wait.is_zero()).then_some(wait),
+                remember: self.duration(&at("t38.remember")),
             },
             sandbox: self.flag(&at("sandbox")),
             pace: self
@@ -213,13 +231,44 @@ impl Build<'_> {
             from: self.text("delivery.from").unwrap_or_else(|| format!("Fax <fax@{domain}>")),
             success: self.word("delivery.notify.success"),
             failure: self.word("delivery.notify.failure"),
+            delayed: self.text("delivery.notify.delayed").and_then(|text| values::delay(&text).ok()).flatten(),
         }
     }
 
-    fn inbound(&self) -> InboundConfig {
+    fn inbound(&mut self) -> InboundConfig {
+        let format = self.word("inbound.format");
         let did = self.values.keys().filter_map(|path| path.strip_prefix("inbound.did."));
         let did = did.map(|number| (number.to_owned(), self.texts(&format!("inbound.did.{number}")))).collect();
-        InboundConfig { default: self.texts("inbound.default"), did }
+        let routes = self.names("inbound.route").into_iter();
+        let routes = routes.map(|name| (name.clone(), self.inbound_route(&name, format))).collect();
+        let inbound = InboundConfig { default: self.texts("inbound.default"), format, did, routes };
+        if inbound.default.is_empty()
+            && !(inbound.did.is_empty() && inbound.routes.is_empty())
+            && !self.has_problem("inbound.default")
+        {
+            self.missing("inbound", "default", "inbound.default");
+        }
+        inbound
+    }
+
+    fn inbound_route(&mut self, name: &str, format: ReceivedFormat) -> Rule {
+        let table = format!("inbound.route.{name}");
+        let at = |key: &str| format!("{table}.{key}");
+        let to = self.texts(&at("to"));
+        if to.is_empty() {
+            self.missing(&table, "to", "inbound.route.*.to");
+        }
+        Rule {
+            name: name.to_owned(),
+            did: self.text(&at("did")),
+            caller: self.text(&at("caller")),
+            tsi: self.text(&at("tsi")),
+            subaddress: self.text(&at("subaddress")),
+            times: self.text(&at("times")),
+            priority: i32::try_from(self.integer(&at("priority"))).unwrap_or(i32::MAX),
+            to,
+            format: self.text(&at("format")).and_then(|text| text.parse().ok()).unwrap_or(format),
+        }
     }
 
     /// What only several settings together can get wrong.
@@ -472,7 +521,7 @@ fn loopback_server(server: &str) -> bool {
 
 /// The table's path of a real path: `sip.trunk1.bind` is `sip.*.bind`.
 pub(super) fn pattern_of(path: &str) -> String {
-    for (table, depth) in [("sip.", 1), ("dial.route.", 2), ("inbound.did.", 2)] {
+    for (table, depth) in [("sip.", 1), ("dial.route.", 2), ("inbound.did.", 2), ("inbound.route.", 2)] {
         if path.starts_with(table) {
             let steps = path.splitn(depth + 2, '.').enumerate();
             let steps: Vec<&str> = steps.map(|(at, step)| if at == depth { "*" } else { step }).collect();

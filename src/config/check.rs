@@ -125,11 +125,6 @@ impl Walk<'_> {
                 self.out.problems.push(Problem::error("not-supported", message, entry.name_place.clone(), fix));
                 return;
             }
-            Status::Later(cause) => {
-                let message = format!("`{real}`: {cause}; the setting is kept and does nothing");
-                let fix = "nothing; it takes effect with the version that can do it";
-                self.out.problems.push(Problem::warning("not-used-yet", message, entry.name_place.clone(), fix));
-            }
             Status::Live => {}
         }
         if let Some(value) = self.value(key.kind, &entry.node, real) {

@@ -10,8 +10,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::config::model::{DialConfig, RetryConfig, RetryRule, SipConfig};
+use crate::config::model::{DialConfig, RetryConfig, RetryRule, RouteConfig, SipConfig};
 use crate::domain::{Cause, FaxNumber};
+use crate::store::Reach;
+
+/// How the numbers of the sandbox begin.
+const SANDBOX_PREFIX: &str = "+999";
 
 /// How a number is dialled.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -119,6 +123,28 @@ pub fn plan(dial: &DialConfig, sip: &BTreeMap<String, SipConfig>, number: &FaxNu
     Ok(Plan { allowed_by: Some(allowed_by), route, lines })
 }
 
+/// All numbers, parted by the lines that carry them: each group as [`plan`] sees it, with the lines in their order.
+/// Numbers that no line carries have none.
+pub fn reach(dial: &DialConfig, sip: &BTreeMap<String, SipConfig>) -> Vec<(Reach, Vec<String>)> {
+    let mut prefixes: Vec<&str> = dial.routes.values().map(|route| route.prefix.as_str()).collect();
+    // The sandbox's numbers never take a route.
+    prefixes.retain(|prefix| !prefix.starts_with(SANDBOX_PREFIX));
+    prefixes.extend(["+", SANDBOX_PREFIX]);
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    let group = |prefix: &&str| {
+        let longer = prefixes.iter().filter(|other| other.len() > prefix.len() && other.starts_with(*prefix));
+        let except = longer.map(ToString::to_string).collect();
+        let lines = if *prefix == SANDBOX_PREFIX {
+            names(sip, |line| line.sandbox)
+        } else {
+            usable_lines(sip, dial.routes.values().find(|route| route.prefix == **prefix))
+        };
+        (Reach { prefix: (*prefix).to_owned(), except }, lines)
+    };
+    prefixes.iter().map(group).collect()
+}
+
 /// The whole answer, for people.
 pub fn explain(dial: &DialConfig, sip: &BTreeMap<String, SipConfig>, number: &FaxNumber) -> Explanation {
     let plan = plan(dial, sip, number);
@@ -182,15 +208,18 @@ fn is_emergency_number(number: &FaxNumber) -> bool {
 
 /// The route with the longest prefix and its lines; without a route every line in the order of their names.
 fn route(dial: &DialConfig, sip: &BTreeMap<String, SipConfig>, number: &FaxNumber) -> (Option<String>, Vec<String>) {
+    let matching = dial.routes.iter().filter(|(_, route)| number.as_str().starts_with(&route.prefix));
+    let route = matching.max_by_key(|(_, route)| route.prefix.len());
+    (route.map(|(name, _)| name.clone()), usable_lines(sip, route.map(|(_, route)| route)))
+}
+
+/// Lines of a route, or of the numbers without one, as far as they may carry numbers that are not the sandbox's.
+fn usable_lines(sip: &BTreeMap<String, SipConfig>, route: Option<&RouteConfig>) -> Vec<String> {
     let only_sandbox = sip.values().all(|line| line.sandbox);
     let usable = |line: &SipConfig| only_sandbox || !line.sandbox;
-    let matching = dial.routes.iter().filter(|(_, route)| number.as_str().starts_with(&route.prefix));
-    match matching.max_by_key(|(_, route)| route.prefix.len()) {
-        Some((name, route)) => {
-            let lines = route.via.iter().filter(|line| sip.get(*line).is_some_and(usable));
-            (Some(name.clone()), lines.cloned().collect())
-        }
-        None => (None, names(sip, usable)),
+    match route {
+        Some(route) => route.via.iter().filter(|line| sip.get(*line).is_some_and(usable)).cloned().collect(),
+        None => names(sip, usable),
     }
 }
 
@@ -214,7 +243,7 @@ fn span(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::{RouteConfig, T38Config};
+    use crate::config::model::T38Config;
 
     fn dial(allow: &[&str], deny: &[&str], routes: &[(&str, &str, &[&str])]) -> DialConfig {
         let rule = |times, minutes: u64| RetryRule { times, wait: Duration::from_secs(minutes * 60) };
@@ -253,6 +282,7 @@ mod tests {
                 version: 0,
                 fallback_g711: true,
                 reinvite_after: None,
+                remember: Duration::ZERO,
             },
             sandbox,
             pace: foip::call::Pace::RealTime,
@@ -309,6 +339,29 @@ mod tests {
         // Where nothing is ever dialled, allowed numbers are received by the pretend machine.
         check(&plan, &lines(&[("box", true)]), "+41441234567", "default via box");
         check(&plan, &lines(&[("box", true)]), "+49441234567", "NotAllowed");
+    }
+
+    #[test]
+    fn every_number_is_reached_by_the_lines_of_its_plan() {
+        let sip = lines(&[("a", false), ("b", false), ("box", true)]);
+        let routes: &[(&str, &str, &[&str])] = &[
+            ("germany", "+49", &["b", "a"]),
+            ("berlin", "+4930", &["a"]),
+            ("lost", "+43", &["gone", "box"]),
+            ("box", "+9991", &["a"]),
+        ];
+        let dial = dial(&["+"], &[], routes);
+        let all = reach(&dial, &sip);
+        for number in ["+4930901820", "+498912345", "+41441234567", "+431234567", "+99910200", "+99810200", "+9982345"]
+        {
+            let of = |(reach, _): &&(Reach, Vec<String>)| {
+                number.starts_with(&reach.prefix) && !reach.except.iter().any(|prefix| number.starts_with(prefix))
+            };
+            let groups: Vec<_> = all.iter().filter(of).collect();
+            let planned = plan(&dial, &sip, &number.parse().unwrap()).map(|plan| plan.lines).unwrap_or_default();
+            assert_eq!(groups.len(), 1, "{number} is in one group");
+            assert_eq!(groups[0].1, planned, "{number}");
+        }
     }
 
     #[test]

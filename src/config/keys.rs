@@ -52,8 +52,6 @@ pub enum Kind {
 pub enum Status {
     /// It does.
     Live,
-    /// It is kept for later and does no harm: a warning.
-    Later(&'static str),
     /// Ignoring it would be dangerous or would surprise: an error with this cause and this fix.
     Refused(&'static str, &'static str),
 }
@@ -72,7 +70,7 @@ pub struct Section {
 }
 
 use Kind::{Any, Duration, Flag, Integer, Secret, Size, Text, Texts, Word, Words};
-use Status::{Later, Live, Refused};
+use Status::{Live, Refused};
 
 const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
     Key { path, kind, default: Some(default), example: default, status: Live, doc }
@@ -90,6 +88,7 @@ const fn refused(path: &'static str, what: &'static str, fix: &'static str) -> K
 pub const SECTIONS: &[Section] = &[
     Section { path: "", title: "the top of the file", example_name: "", doc: "" },
     Section { path: "store", title: "[store]", example_name: "", doc: "Where mails, states and pages are kept." },
+    Section { path: "store.retain", title: "store.retain", example_name: "", doc: "" },
     Section { path: "smtp", title: "[smtp]", example_name: "", doc: "How mail comes in." },
     Section { path: "render", title: "[render]", example_name: "", doc: "How mails become pages." },
     Section { path: "sip", title: "[sip]", example_name: "", doc: "" },
@@ -121,6 +120,13 @@ pub const SECTIONS: &[Section] = &[
         example_name: "+41440000001",
         doc: "Mailboxes by called number.",
     },
+    Section { path: "inbound.route", title: "[inbound.route]", example_name: "", doc: "" },
+    Section {
+        path: "inbound.route.*",
+        title: "an inbound route",
+        example_name: "night",
+        doc: "A route of received faxes: all its conditions must hold. Try it: faxwell inbound route explain NUMBER",
+    },
     Section { path: "delivery", title: "[delivery]", example_name: "", doc: "How confirmations go out." },
     Section { path: "delivery.notify", title: "delivery.notify", example_name: "", doc: "" },
     Section { path: "web", title: "[web]", example_name: "", doc: "Status page and health checks." },
@@ -131,13 +137,11 @@ const STYLES: &[&str] = &["image", "text", "off"];
 const NO_TLS: &str = "TLS for SMTP is not built yet in this version; mail would come in unencrypted";
 const NO_LOGIN: &str = "logging in over SMTP is not built yet in this version; nobody could submit by this account";
 const NO_IMAP: &str = "picking up mail over IMAP is not built yet in this version";
-const NO_RETAIN: &str = "deleting old faxes by itself is not built yet in this version; they would be kept for ever";
 const NO_HOSTS: &str = "PostgreSQL is not built yet in this version; the store is SQLite on this machine";
 const NO_PROXY: &str =
     "the PROXY protocol is not built yet in this version; smtp.relay would see the balancer's address";
 const NO_WEB_LOGIN: &str = "logging in to the web console is not built yet in this version";
-const NO_INBOUND: &str = "receiving faxes is not built yet in this version";
-const NO_DELAYED: &str = "mails about delayed faxes are not built yet in this version";
+const FORMATS: &[&str] = &["pdf", "tiff", "both", "text"];
 
 /// Every setting, in the order of the example.
 pub const KEYS: &[Key] = &[
@@ -178,7 +182,18 @@ pub const KEYS: &[Key] = &[
         "Directory of mails and pages; left out: documents below `data`.",
     ),
     refused("store.hosts", NO_HOSTS, "remove store.hosts"),
-    refused("store.retain", NO_RETAIN, "remove store.retain, and delete by hand until it is built"),
+    key(
+        "store.retain.images",
+        Duration("1h", "36500d"),
+        "\"30d\"",
+        "Mails and pages are removed this long after their fax has ended; what happened stays known.",
+    ),
+    key(
+        "store.retain.records",
+        Duration("1h", "36500d"),
+        "\"400d\"",
+        "Faxes are forgotten altogether this long after they have ended. Never before their pages.",
+    ),
     key(
         "smtp.listen",
         Texts("addresses with ports", |s| values::listen(s).map(drop), 16),
@@ -283,6 +298,12 @@ pub const KEYS: &[Key] = &[
         "\"5s\"",
         "Ask for T.38 when the far end has not by then; \"0s\": never ask.",
     ),
+    key(
+        "sip.*.t38.remember",
+        Duration("0s", "90d"),
+        "\"7d\"",
+        "A number that T.38 failed with is called over audio at once for so long; \"0s\": never.",
+    ),
     unset(
         "dial.country",
         Text("a country code", values::country),
@@ -332,24 +353,62 @@ pub const KEYS: &[Key] = &[
         "[\"trunk1\"]",
         "Required. Lines to use, in order.",
     ),
-    Key {
-        status: Later(NO_INBOUND),
-        ..unset(
-            "inbound.default",
-            Texts("mail addresses", values::mailbox, 100),
-            "[\"office@example.com\"]",
-            "Who gets a received fax when no rule matches. Kept for the version that receives.",
-        )
-    },
-    Key {
-        status: Later(NO_INBOUND),
-        ..unset(
-            "inbound.did.*",
-            Texts("mail addresses", values::mailbox, 100),
-            "[\"sales@example.com\"]",
-            "Who gets what was sent to this number. Kept for the version that receives.",
-        )
-    },
+    unset(
+        "inbound.default",
+        Texts("mail addresses", values::mailbox, 100),
+        "[\"office@example.com\"]",
+        "Who gets a received fax when no route holds; left out: calls that come in are not answered.",
+    ),
+    key(
+        "inbound.format",
+        Word(FORMATS),
+        "\"pdf\"",
+        "What the mail of a received fax carries: pdf, tiff, both or text (no pages: health data).",
+    ),
+    unset(
+        "inbound.did.*",
+        Texts("mail addresses", values::mailbox, 100),
+        "[\"sales@example.com\"]",
+        "Who gets what was sent to this number.",
+    ),
+    unset(
+        "inbound.route.*.did",
+        Text("a number or the beginning of one", values::number_pattern),
+        "\"+4144*\"",
+        "The called number, or its beginning with a star.",
+    ),
+    unset(
+        "inbound.route.*.caller",
+        Text("a number or the beginning of one", values::number_pattern),
+        "\"+4131*\"",
+        "The calling number, or its beginning with a star.",
+    ),
+    unset(
+        "inbound.route.*.tsi",
+        Text("a station id", values::station_id),
+        "\"*ACME*\"",
+        "What the sending machine calls itself; * stands for any characters, case does not matter.",
+    ),
+    unset(
+        "inbound.route.*.subaddress",
+        Text("a subaddress", values::subaddress),
+        "\"12\"",
+        "The subaddress (T.30 SUB) that the sender asked for.",
+    ),
+    unset(
+        "inbound.route.*.times",
+        Text("days and times", values::times),
+        "\"mon-fri 18:00-08:00; sat,sun\"",
+        "When it holds, by the clocks on this machine's wall.",
+    ),
+    key("inbound.route.*.priority", Integer(0, 10_000), "100", "Routes with a lower number are asked first."),
+    unset(
+        "inbound.route.*.to",
+        Texts("mail addresses", values::mailbox, 100),
+        "[\"night@example.com\"]",
+        "Required. Who gets the fax.",
+    ),
+    unset("inbound.route.*.format", Word(FORMATS), "\"text\"", "What the mail carries; left out: inbound.format."),
     unset(
         "delivery.smarthost",
         Texts("hosts with optional ports", values::server, 16),
@@ -375,15 +434,12 @@ pub const KEYS: &[Key] = &[
         "Report of success: image, text (no pages: health data) or off.",
     ),
     key("delivery.notify.failure", Word(STYLES), "\"image\"", "Report of failure: image, text or off."),
-    Key {
-        status: Later(NO_DELAYED),
-        ..unset(
-            "delivery.notify.delayed",
-            Duration("1m", "7d"),
-            "\"15m\"",
-            "Tell when a fax waits this long. Kept for the version that does.",
-        )
-    },
+    key(
+        "delivery.notify.delayed",
+        Text("a duration, 1m to 7d, or off", |text| values::delay(text).map(drop)),
+        "\"15m\"",
+        "Tell the sender, once, when a fax waits this long; or off.",
+    ),
     unset(
         "web.listen",
         Text("an address with a port", |s| values::listen(s).map(drop)),
@@ -469,7 +525,6 @@ mod tests {
         let doc = key.doc.strip_prefix("Required. ").unwrap_or(key.doc);
         let (meaning, status) = match key.status {
             Live => (doc.to_owned(), "works".to_owned()),
-            Later(why) => (doc.to_owned(), format!("kept, does nothing: {why}")),
             Refused(why, fix) => (format!("{why}."), format!("refused; {fix}")),
         };
         let name = format!("`{}`", key.path.replace('*', "NAME"));

@@ -11,6 +11,7 @@ mod build;
 mod check;
 pub mod dialplan;
 mod example;
+pub mod inbound;
 pub mod keys;
 pub mod model;
 pub mod report;
@@ -184,6 +185,8 @@ fn real_paths(pattern: &str, config: &Config) -> Vec<String> {
         named("sip.", rest, config.sip.keys().collect())
     } else if let Some(rest) = pattern.strip_prefix("dial.route.*") {
         named("dial.route.", rest, config.dial.routes.keys().collect())
+    } else if let Some(rest) = pattern.strip_prefix("inbound.route.*") {
+        named("inbound.route.", rest, config.inbound.routes.keys().collect())
     } else if let Some(rest) = pattern.strip_prefix("inbound.did.*") {
         named("inbound.did.", rest, config.inbound.did.keys().collect())
     } else {

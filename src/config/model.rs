@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::domain::inbound::Rule;
 use crate::domain::page::words;
-use crate::domain::{BodyPlace, Paper, Quality, ReportStyle};
+use crate::domain::{BodyPlace, Paper, Quality, ReceivedFormat, ReportStyle};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -69,6 +70,17 @@ pub struct StoreConfig {
     pub database: PathBuf,
     /// Directory of documents; `documents` in the data directory by default.
     pub documents: PathBuf,
+    /// How long what is kept.
+    pub retain: RetainConfig,
+}
+
+/// `retain = { … }` of `[store]`: counted from the end of a fax.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetainConfig {
+    /// Mails and pages.
+    pub images: Duration,
+    /// Everything else that is known; at least as long as the images.
+    pub records: Duration,
 }
 
 /// `[smtp]`
@@ -149,6 +161,8 @@ pub struct T38Config {
     pub fallback_g711: bool,
     /// Ask for T.38 ourselves when the far end has not; none: wait.
     pub reinvite_after: Option<Duration>,
+    /// How long a number that T.38 failed with is called over audio at once; zero: never.
+    pub remember: Duration,
 }
 
 /// `[dial]`
@@ -208,6 +222,8 @@ pub struct DeliveryConfig {
     pub success: ReportStyle,
     /// Style of the report of failure.
     pub failure: ReportStyle,
+    /// How long a fax waits until its sender is told; none: never told.
+    pub delayed: Option<Duration>,
 }
 
 /// Where notices go.
@@ -222,10 +238,14 @@ pub enum DeliveryTarget {
 /// `[inbound]`
 #[derive(Debug, Clone, Default)]
 pub struct InboundConfig {
-    /// Mailboxes when no rule matches.
+    /// Mailboxes when no rule holds; empty: calls that come in are not answered.
     pub default: Vec<String>,
+    /// What the mail carries where no rule says so.
+    pub format: ReceivedFormat,
     /// Mailboxes by DID.
     pub did: BTreeMap<String, Vec<String>>,
+    /// `[inbound.route.NAME]`, by name.
+    pub routes: BTreeMap<String, Rule>,
 }
 
 /// `[web]`

@@ -58,6 +58,8 @@ allow = ["+1", "+2", "+3", "+4", "+5", "+6", "+7", "+8", "+9"]
 retry = {{ busy = "3x 2s", no_answer = "3x 2s", other = "5x 2s", give_up = "10m" }}
 [delivery]
 maildir = "mailbox"
+[inbound]
+default = ["fax-in@fax.local"]
 [web]
 listen = "127.0.0.1:{web}"
 "#

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::model::RetryRule;
-use crate::domain::FaxNumber;
+use crate::domain::{FaxNumber, inbound};
 
 /// Why a text is not the value that was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,19 @@ pub fn duration(text: &str) -> Parsed<Duration> {
         _ => return Err(fault()),
     };
     number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(fault)
+}
+
+/// How long a fax waits until its sender is told: a duration from 1m to 7d; none for `off`.
+pub fn delay(text: &str) -> Parsed<Option<Duration>> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let minute = Duration::from_secs(60);
+    let wait = duration(text)?;
+    if wait < minute || wait > minute * 60 * 24 * 7 {
+        return Err(Fault::invalid(format!("\"{text}\" is out of range"), "write 1m to 7d, or \"off\""));
+    }
+    Ok(Some(wait))
 }
 
 /// `64kB`, `25MB`, `1GB` (powers of ten) and `64KiB`, `25MiB`, `1GiB`.
@@ -322,6 +335,30 @@ pub fn number(text: &str) -> Parsed<()> {
         )
     };
     text.parse::<FaxNumber>().map(drop).map_err(fault)
+}
+
+fn part_of_rule(checked: Result<(), inbound::RuleFault>) -> Parsed<()> {
+    checked.map_err(|fault| Fault::invalid(fault.message, fault.fix))
+}
+
+/// A number as a trunk writes it, or its beginning with a star.
+pub fn number_pattern(text: &str) -> Parsed<()> {
+    part_of_rule(inbound::check_number("did", text))
+}
+
+/// A station id, `*` standing for any characters.
+pub fn station_id(text: &str) -> Parsed<()> {
+    part_of_rule(inbound::check_tsi(text))
+}
+
+/// A subaddress (T.30 SUB).
+pub fn subaddress(text: &str) -> Parsed<()> {
+    part_of_rule(inbound::check_subaddress(text))
+}
+
+/// Days and times of day.
+pub fn times(text: &str) -> Parsed<()> {
+    part_of_rule(inbound::check_times(text))
 }
 
 /// ISO 3166 code of two letters.

@@ -90,7 +90,7 @@ pub(super) async fn record(console: &Console, id: &str) -> Result<FaxRecord, Pro
 
 pub(super) async fn fax(State(console): State<Console>, Path(id): Path<String>) -> Result<Json<FaxDetail>, Problem> {
     let record = record(&console, &id).await?;
-    let events = console.services.store.events(record.fax.id).await?;
+    let events = console.services.store.events(crate::store::EventsOf::Fax(record.fax.id), 0, 2000).await?;
     Ok(Json(FaxDetail::new(&record, &events)))
 }
 
@@ -134,6 +134,7 @@ fn document(record: &FaxRecord) -> Result<crate::store::DocumentKey, Problem> {
 fn pages_problem(error: PagesError) -> Problem {
     match error {
         PagesError::NotFound(what) => Problem::not_found(what),
+        PagesError::Removed(what) => Problem::removed(what),
         PagesError::Failed(why) => {
             tracing::error!(error = why, "stored pages cannot be read");
             Problem::of(crate::domain::Cause::Internal, &why)
@@ -208,14 +209,19 @@ pub(super) async fn status_view(console: &Console) -> Result<StatusView, Problem
         now: store.now().await?.to_string(),
         faxes: Default::default(),
         calls: 0,
+        parked_facts: 0,
         notices: Default::default(),
         oldest_waiting: None,
         causes_24h: Default::default(),
+        storage: None,
         nodes: Vec::new(),
         lines: Vec::new(),
     };
     let (nodes, lines) = store.nodes_and_lines().await?;
     view.count(store.counts().await?, &nodes, &lines);
+    if console.access.shows_content() {
+        view.storage = Some(console.services.storage.state().await);
+    }
     if console.access == Access::Public {
         // How lines are reached is nobody's business but the administrator's.
         view.lines.iter_mut().for_each(|line| line.detail.clear());

@@ -2,16 +2,20 @@
 //!
 //! ```text
 //! <data>/control.sock (mode 0600)  everything: the commands come in here; who may open the socket is the administrator
-//! web.listen, sandbox on loopback  reading everything: there is nothing real to protect
+//! web.listen, sandbox on loopback  reading everything, and buttons for orders: there is nothing real to protect
 //! web.listen, otherwise            health, and a status page with masked numbers: there is no login yet
 //! ```
 //! What goes in are [`Services`], traits of what other stages do, so that no stage is imported. A store that does not
 //! answer is a 503 with cause and fix; health says so too (`/readyz`), while `/livez` only says that the process turns.
-//! Problems are RFC 9457 documents. Nothing here acts on GET.
+//! Problems are RFC 9457 documents. Nothing here acts on GET, and no other site can make a browser act (`orders`).
 
 mod api;
+mod journal;
+mod orders;
 mod page;
 mod problem;
+pub mod received;
+mod storage;
 pub mod view;
 mod watch;
 
@@ -29,7 +33,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +42,9 @@ use crate::config::{Config, Role};
 use crate::domain::{Cause, FaxId, MessageId};
 use crate::store::{DocumentKey, Store};
 
+pub use orders::OrderBody;
 pub use problem::Problem;
+pub use storage::{Storage, StoreCopy};
 
 /// A mail that somebody gives to the gateway without SMTP.
 #[derive(Debug, Clone)]
@@ -88,6 +94,9 @@ pub enum PagesError {
     /// No such document or page.
     #[error("{0}")]
     NotFound(String),
+    /// Retention has removed them.
+    #[error("{0}")]
+    Removed(String),
     /// The repository or a codec failed.
     #[error("{0}")]
     Failed(String),
@@ -121,8 +130,12 @@ pub struct Services {
     pub submit: Arc<dyn Submit>,
     /// Reads pages.
     pub pages: Arc<dyn Pages>,
+    /// Keeps the store tidy.
+    pub storage: Arc<dyn Storage>,
     /// Knows whether the stages run.
     pub readiness: Arc<dyn Readiness>,
+    /// Lets the pretend fax machine call; the sandbox only.
+    pub test_calls: Option<Arc<dyn received::TestCalls>>,
 }
 
 /// Who may reach a router, and so what it shows.
@@ -130,7 +143,7 @@ pub struct Services {
 pub enum Access {
     /// Whoever may open the control socket: everything.
     Control,
-    /// Everybody on this machine, sandbox only: reading everything.
+    /// Everybody on this machine, sandbox only: reading everything, and giving orders on the page of a fax.
     Sandbox,
     /// Everybody: health, and masked states.
     Public,
@@ -156,12 +169,19 @@ struct Console {
     services: Services,
     access: Access,
     watchers: Arc<Semaphore>,
+    /// In every form of our pages: nobody who cannot read them can send one.
+    form_token: Arc<str>,
 }
 
 /// Watches at once: each reads the store a few times a second.
 const WATCHERS_MAX: usize = 64;
 /// A mail on the control socket may be this much larger than one over SMTP: MIME that a command makes, not a sender.
 const SUBMIT_SLACK_BYTES: u64 = 1 << 20;
+
+/// The body of an order, octets.
+const ORDER_BYTES_MAX: usize = 4096;
+/// A route with as many mailboxes as it may have, octets.
+const ROUTE_BYTES_MAX: usize = 64 << 10;
 
 /// The routes that this access may use.
 pub fn router(services: Services, access: Access) -> Router {
@@ -181,15 +201,34 @@ pub fn router(services: Services, access: Access) -> Router {
             .route("/mailbox/{name}", get(page::mailbox_file))
             .route("/api/v1/faxes", get(api::faxes))
             .route("/api/v1/faxes/{id}", get(api::fax))
+            .route("/api/v1/events", get(journal::events))
             .route("/api/v1/faxes/{id}/watch", get(watch::watch))
             .route("/api/v1/faxes/{id}/document.tiff", get(api::tiff))
             .route("/api/v1/faxes/{id}/document.pdf", get(api::pdf))
-            .route("/api/v1/faxes/{id}/pages/{page}", get(api::png));
+            .route("/api/v1/faxes/{id}/pages/{page}", get(api::png))
+            .route("/api/v1/received", get(received::list))
+            .route("/api/v1/received/{id}", get(received::show))
+            .route("/api/v1/received/{id}/pages/{page}", get(received::page))
+            .route("/api/v1/inbound/routes", get(received::routes))
+            .route("/api/v1/inbound/explain", get(received::explain));
     }
     if access == Access::Control {
-        router = router.route("/api/v1/submit", post(api::submit).layer(DefaultBodyLimit::max(body_max)));
+        router = router
+            .route("/api/v1/inbound/routes", post(received::set_route).layer(DefaultBodyLimit::max(ROUTE_BYTES_MAX)))
+            .route("/api/v1/inbound/routes/{name}", delete(received::remove_route))
+            .route("/api/v1/sandbox/receive", post(received::test_call).layer(DefaultBodyLimit::max(ORDER_BYTES_MAX)))
+            .route("/api/v1/submit", post(api::submit).layer(DefaultBodyLimit::max(body_max)))
+            .route("/api/v1/faxes/{id}/{order}", post(orders::order).layer(DefaultBodyLimit::max(ORDER_BYTES_MAX)))
+            .route("/api/v1/faxes/{id}/keep", post(storage::keep))
+            .route("/api/v1/prune", post(storage::prune))
+            .route("/api/v1/backup", post(storage::backup));
     }
-    let console = Console { services, access, watchers: Arc::new(Semaphore::new(WATCHERS_MAX)) };
+    if access == Access::Sandbox {
+        router =
+            router.route("/faxes/{id}/{order}", post(orders::pressed).layer(DefaultBodyLimit::max(ORDER_BYTES_MAX)));
+    }
+    let form_token = uuid::Uuid::new_v4().simple().to_string().into();
+    let console = Console { services, access, watchers: Arc::new(Semaphore::new(WATCHERS_MAX)), form_token };
     router
         .fallback(api::no_such_page)
         .layer(middleware::from_fn_with_state(console.clone(), guard))
@@ -201,10 +240,11 @@ pub fn router(services: Services, access: Access) -> Router {
 const SECURITY_FIELDS: &[(header::HeaderName, &str)] = &[
     (
         header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::REFERRER_POLICY, "no-referrer"),
+    // With "no-referrer" a browser would not say which site a form comes from (Fetch, "append a request Origin header").
+    (header::REFERRER_POLICY, "same-origin"),
     (header::CACHE_CONTROL, "no-store"),
 ];
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::view::{FaxDetail, FaxView};
-use super::{Access, Console, Problem, api};
+use super::{Access, Console, Problem, api, orders};
 use crate::config::DeliveryTarget;
 use crate::store::FaxFilter;
 
@@ -57,7 +57,7 @@ fn template_value(value: serde_json::Value) -> minijinja::Value {
     }
 }
 
-fn problem(problem: &Problem) -> Response {
+pub(super) fn problem(problem: &Problem) -> Response {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, render("problem.html", json!({ "problem": problem, "title": problem.title }))).into_response()
 }
@@ -122,13 +122,16 @@ pub(super) async fn fax(State(console): State<Console>, Path(id): Path<String>) 
         Ok(record) => record,
         Err(error) => return problem(&error),
     };
-    match console.services.store.events(record.fax.id).await {
+    match console.services.store.events(crate::store::EventsOf::Fax(record.fax.id), 0, 2000).await {
         Ok(events) => {
             let detail = FaxDetail::new(&record, &events);
             let numbers: Vec<u32> = (1..=detail.fax.pages.unwrap_or(0).min(PAGES_SHOWN)).collect();
             let row = Row::new(detail.fax.clone());
             let title = format!("Fax {}", detail.fax.short);
-            render("fax.html", json!({ "title": title, "detail": detail, "row": row, "numbers": numbers }))
+            let buttons = if console.access == Access::Sandbox { orders::buttons(&detail) } else { Vec::new() };
+            let values = json!({ "title": title, "detail": detail, "row": row, "numbers": numbers,
+                "buttons": buttons, "token": &*console.form_token });
+            render("fax.html", values)
         }
         Err(error) => problem(&error.into()),
     }

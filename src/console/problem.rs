@@ -47,6 +47,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", what, "it does not exist, or its data was deleted", fix)
     }
 
+    /// It was there, and retention has removed it.
+    pub fn removed(what: impl Into<String>) -> Self {
+        let (cause, fix) = ("store.retain.images says how long they are kept", "look for them in a backup");
+        Self::new(StatusCode::GONE, "pages-removed", what, cause, fix)
+    }
+
     /// The request itself is wrong.
     pub fn bad_request(title: impl Into<String>, fix: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", title, "the request cannot be understood", fix)
@@ -89,6 +95,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound { kind, id } => Self::not_found(format!("there is no {kind} {id}")),
+            StoreError::WrongState { what, why, fix } => Self::wrong_state(what, why, fix),
             StoreError::Unavailable(_) => Self::of(Cause::StoreUnavailable, &error.to_string()),
             other => {
                 tracing::error!(error = %other, "the store refused a read");

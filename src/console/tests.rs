@@ -45,6 +45,22 @@ impl Pages for Played {
     }
 }
 
+#[async_trait]
+impl Storage for Played {
+    async fn prune(&self) -> Result<view::PruneView, String> {
+        Ok(view::PruneView { documents: 2, done: true, ..view::PruneView::default() })
+    }
+    async fn prunable(&self) -> Result<view::PruneView, String> {
+        Err("the disk is gone".to_owned())
+    }
+    async fn state(&self) -> view::StorageView {
+        view::StorageView::default()
+    }
+    async fn copy(&self) -> Result<StoreCopy, String> {
+        Err("no room for a copy".to_owned())
+    }
+}
+
 impl Readiness for Played {
     fn ready(&self, role: Option<Role>) -> Result<(), String> {
         if self.draining.load(std::sync::atomic::Ordering::SeqCst) {
@@ -83,7 +99,9 @@ impl Bench {
             store: Arc::clone(&store) as Arc<dyn Store>,
             submit: Arc::clone(&played) as Arc<dyn Submit>,
             pages: Arc::clone(&played) as Arc<dyn Pages>,
+            storage: Arc::clone(&played) as Arc<dyn Storage>,
             readiness: Arc::clone(&played) as Arc<dyn Readiness>,
+            test_calls: None,
         };
         let stop = CancellationToken::new();
         let listener = bind_control(&config.control_socket()).await.unwrap();
@@ -172,6 +190,7 @@ impl Bench {
             recipient: None,
             header_message_id: "notice@fax.local".to_owned(),
             withheld: Some("a test".to_owned()),
+            format: None,
         };
         let end = FinalEnd {
             outcome: Outcome::Failed,
@@ -304,7 +323,7 @@ async fn a_watch_tells_every_event_and_ends_with_the_fax_in_its_end() {
     assert_eq!(status, StatusCode::OK);
     let lines: Vec<WatchLine> = body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let events = lines.iter().filter(|line| matches!(line, WatchLine::Event(_))).count();
-    assert_eq!(events, bench.store.events(fax).await.unwrap().len());
+    assert_eq!(events, bench.store.events(crate::store::EventsOf::Fax(fax), 0, 2000).await.unwrap().len());
     let Some(WatchLine::Fax(last)) = lines.last() else { panic!("the last line is not the fax: {body}") };
     assert_eq!(last.state, crate::domain::FaxState::Failed);
     assert_eq!(last.cause.as_ref().unwrap().slug, "document-damaged");
@@ -394,4 +413,93 @@ async fn the_control_socket_is_private_and_a_second_gateway_is_told_of_the_first
     let left = bench.dir.path().join("left.sock");
     drop(std::os::unix::net::UnixListener::bind(&left).unwrap());
     assert!(bind_control(&left).await.is_ok(), "a socket that a crash left is replaced");
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_taken_as_the_state_allows_and_refused_with_cause_and_fix() {
+    let bench = Bench::new(Access::Control).await;
+    let fax = bench.accepted("+99910200", "ordered").await.short().to_string();
+    let message = bench.json(&format!("/api/v1/faxes/{fax}")).await["message"].as_str().unwrap().to_owned();
+    let steps = [
+        (fax.as_str(), "hold", r#"{"by":"anna"}"#, 200, r#""result":"done""#),
+        (&fax, "retry", "{}", 409, "faxwell fax release"),
+        (&fax, "release", r#"{"by":"anna"}"#, 200, "goes on"),
+        (&fax, "release", "{}", 409, "only what is held can be released"),
+        (&fax, "redeliver", "{}", 409, "there is no mail yet"),
+        (&fax, "cancel", "{}", 200, r#""order":"cancel""#),
+        (&fax, "cancel", "{}", 409, "cancelled"),
+        (&fax, "retry", "{}", 200, r#""result":"new""#),
+        (&fax, "retry", "{}", 409, "sent once more already"),
+        (&fax, "explode", "{}", 400, "hold, release, cancel"),
+        (&fax, "hold", r#"{"hurry":true}"#, 400, "hurry"),
+        (&fax, "hold", "by=anna", 400, "body"),
+        (&message, "hold", "{}", 400, "name a fax"),
+        ("F-0000000000", "hold", "{}", 404, "there is no fax"),
+        ("R-0000000000", "redeliver", "{}", 404, "there is no received fax"),
+    ];
+    for (id, order, body, expected, says) in steps {
+        let path = format!("/api/v1/faxes/{id}/{order}");
+        let (status, _, answer) = bench.ask(Method::POST, &path, &[JSON], body).await;
+        assert_eq!(status.as_u16(), expected, "{order} {body}: {answer}");
+        assert!(answer.contains(says), "{order} {body}: {answer}");
+        if expected != 200 {
+            let problem: Problem = serde_json::from_str(&answer).unwrap();
+            assert!(!problem.cause.is_empty() && !problem.fix.is_empty(), "{answer}");
+        }
+    }
+    let story = bench.json(&format!("/api/v1/events?of={fax}")).await;
+    let kinds: Vec<_> =
+        story["events"].as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["accepted", "held", "released", "cancelled", "notice-owed", "retried"]);
+    let whole = bench.json(&format!("/api/v1/events?of={message}&limit=2")).await;
+    assert_eq!((whole["events"].as_array().unwrap().len(), &whole["more"]), (2, &true.into()));
+    let rest = bench.json(&format!("/api/v1/events?of={message}&after={}", whole["after"])).await;
+    assert_eq!((rest["events"].as_array().unwrap().len(), &rest["more"]), (5, &false.into()), "the new fax's too");
+    assert_eq!(bench.json("/api/v1/events?last=1").await["events"][0]["kind"], "accepted");
+    assert_eq!(bench.json("/api/v1/events?since=2100-01-01T00:00:00Z").await["events"].as_array().unwrap().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_other_site_can_make_a_browser_give_orders() {
+    let control = Bench::new(Access::Control).await;
+    let fax = control.accepted("+99910200", "ordered").await.short();
+    for media in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+        let path = format!("/api/v1/faxes/{fax}/hold");
+        let (status, _, body) = control.ask(Method::POST, &path, &[("content-type", media)], "{}").await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "a form of any site can send {media}: {body}");
+    }
+
+    let bench = Bench::new(Access::Sandbox).await;
+    let fax = bench.accepted("+99910200", "ordered").await.short();
+    let host = ("host", "127.0.0.1:8080");
+    let (status, _, _) = bench.ask(Method::POST, &format!("/api/v1/faxes/{fax}/hold"), &[host, JSON], "{}").await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "the API takes orders on the control socket alone");
+    let (_, page) = bench.get(&format!("/faxes/{fax}")).await;
+    let token = page.split("name=\"token\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let (right, wrong) = (format!("token={token}"), "token=0123456789abcdef0123456789abcdef".to_owned());
+    let path = format!("/faxes/{fax}/hold");
+    let refused: [(&[(&str, &str)], &str); 6] = [
+        (&[host], &wrong),
+        (&[host], ""),
+        (&[host, ("origin", "http://evil.example")], &right),
+        (&[host, ("origin", "null")], &right),
+        (&[host, ("sec-fetch-site", "cross-site")], &right),
+        (&[("host", "evil.example")], &right),
+    ];
+    for (fields, body) in refused {
+        let (status, _, answer) = bench.ask(Method::POST, &path, fields, body).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{fields:?} {body}: {answer}");
+    }
+    assert_eq!(bench.json(&format!("/api/v1/faxes/{fax}")).await["state"], "accepted");
+    let ours = [host, ("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "same-origin")];
+    let (status, fields, _) = bench.ask(Method::POST, &path, &ours, &right).await;
+    assert_eq!((status, fields["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, &*format!("/faxes/{fax}")));
+    assert_eq!(bench.json(&format!("/api/v1/faxes/{fax}")).await["state"], "held");
+    let (_, page) = bench.get(&format!("/faxes/{fax}")).await;
+    assert!(page.contains(">Release<") && page.contains(">Cancel<") && !page.contains(">Hold<"), "{page}");
+    let (status, _, again) = bench.ask(Method::POST, &format!("/faxes/{fax}/retry"), &ours, &right).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(again.contains("faxwell fax release"), "{again}");
 }

@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::page::words;
 use crate::domain::{Cause, Class, FaxId, FaxState, NoticeKind, NoticeState, Timestamp};
-use crate::store::{Attempt, Counts, Event, Fax, FaxRecord, FaxSummary, LineState, NodeState, Notice, PageRecord};
+use crate::store::{
+    Attempt, Counts, Event, Fax, FaxRecord, FaxSummary, LineState, NodeState, Notice, Order, PageRecord,
+};
 
 /// A fax in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +51,15 @@ pub struct FaxView {
     pub give_up_at: String,
     /// When it became final.
     pub ended_at: Option<String>,
+    /// What a person ordered, when that waits for whoever works on it.
+    pub ordered: Option<Order>,
+    /// The fax that this one sends once more.
+    pub retry_of: Option<String>,
+    /// First page to send; those before it arrived with `retry_of`.
+    pub begin_page: u32,
+    /// Whether retention leaves it alone.
+    #[serde(default)]
+    pub legal_hold: bool,
 }
 
 /// An entry of the catalogue.
@@ -81,6 +93,19 @@ pub struct FaxDetail {
     pub notices: Vec<NoticeView>,
     /// What happened, oldest first.
     pub events: Vec<EventView>,
+    /// The fax that sends this one once more.
+    pub retried_as: Option<String>,
+    /// What calls have taught about the number.
+    pub destination: Option<DestinationView>,
+}
+
+/// What calls have taught about a number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestinationView {
+    /// T.38 is not tried until then.
+    pub avoid_t38_until: String,
+    /// Why.
+    pub detail: String,
 }
 
 /// A call.
@@ -165,9 +190,73 @@ pub struct EventView {
     pub at: String,
     /// Which node said so.
     pub node: Option<String>,
+    /// The fax, received fax or message, in its short form.
+    pub of: Option<String>,
     /// `accepted`, `rendered`, `attempt`, `page`, `sent`, …
     pub kind: String,
     /// One line for people.
+    pub text: String,
+}
+
+/// A part of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventList {
+    /// Oldest first.
+    pub events: Vec<EventView>,
+    /// Where the next part begins: ask with `after` for what comes then.
+    pub after: i64,
+    /// Whether there is more already.
+    pub more: bool,
+}
+
+/// What people order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OrderName {
+    /// Keep it back.
+    Hold,
+    /// Let it go on.
+    Release,
+    /// End it.
+    Cancel,
+    /// Now, or once more.
+    Retry,
+    /// Its mails once more.
+    Redeliver,
+}
+words!(OrderName { Hold = "hold", Release = "release", Cancel = "cancel", Retry = "retry", Redeliver = "redeliver" });
+
+/// What became of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "result")]
+pub enum OrderResult {
+    /// It is carried out.
+    Done,
+    /// It is carried out when nobody works on the fax any more.
+    Soon,
+    /// The fax is sent once more.
+    New {
+        /// As this one.
+        fax: String,
+    },
+    /// Mails are owed once more.
+    Owed {
+        /// How many.
+        mails: u64,
+    },
+}
+
+/// An order that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderView {
+    /// Of which fax.
+    pub id: String,
+    /// What was ordered.
+    pub order: OrderName,
+    /// What became of it.
+    #[serde(flatten)]
+    pub result: OrderResult,
+    /// The same in words.
     pub text: String,
 }
 
@@ -224,16 +313,83 @@ pub struct StatusView {
     pub faxes: BTreeMap<String, u64>,
     /// Calls that are open.
     pub calls: u64,
+    /// Facts of calls that fit no row: something was lost in the store.
+    #[serde(default)]
+    pub parked_facts: u64,
     /// Notices by state.
     pub notices: BTreeMap<String, u64>,
     /// When the fax that waits longest was accepted.
     pub oldest_waiting: Option<String>,
     /// Final faxes of the last 24 hours by cause.
     pub causes_24h: BTreeMap<String, u64>,
+    /// How much is kept; only where content is shown.
+    #[serde(default)]
+    pub storage: Option<StorageView>,
     /// Every node that was ever seen.
     pub nodes: Vec<NodeView>,
     /// Every line that was ever seen.
     pub lines: Vec<LineView>,
+}
+
+/// How much is kept, and until when.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StorageView {
+    /// The store's file, octets.
+    pub database_bytes: u64,
+    /// Documents with their bytes; none before they were counted for the first time.
+    pub documents: Option<u64>,
+    /// Their octets.
+    pub documents_bytes: Option<u64>,
+    /// When the oldest message that is kept was accepted.
+    pub oldest: Option<String>,
+    /// When retention last ran to its end.
+    pub last_prune: Option<String>,
+    /// About when it runs next.
+    pub next_prune: Option<String>,
+}
+
+/// What retention removed, or would remove.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PruneView {
+    /// Documents that have lost their bytes.
+    pub documents: u64,
+    /// Messages that were forgotten with their faxes.
+    pub messages: u64,
+    /// Received faxes that were forgotten.
+    pub received: u64,
+    /// Old enough, and kept by a legal hold.
+    pub held: u64,
+    /// Files that went.
+    pub files: u64,
+    /// Their octets.
+    pub size_bytes: u64,
+    /// Whether the run is over; else ask again.
+    pub done: bool,
+}
+
+/// Where a backup takes everything from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyView {
+    /// The copy of the store.
+    pub store: std::path::PathBuf,
+    /// The directory of documents.
+    pub documents: std::path::PathBuf,
+    /// The node.
+    pub node: String,
+    /// When the copy was taken.
+    pub taken_at: Timestamp,
+}
+
+/// A line of a backup's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CopyLine {
+    /// The copy is there.
+    Copy(CopyView),
+    /// It is still kept.
+    Kept,
+    /// There is none, and why.
+    Failed(String),
 }
 
 /// A node.
@@ -277,6 +433,11 @@ fn at(time: Timestamp) -> String {
 }
 
 impl CauseView {
+    /// Of what is over.
+    pub(super) fn ended(cause: Cause) -> Self {
+        Self::of(cause, Over::Yes)
+    }
+
     /// Of a fax that is still tried, or of one whose tries are over: what to do and what comes next differ.
     fn of(cause: Cause, over: Over) -> Self {
         let entry = cause.entry();
@@ -324,6 +485,10 @@ impl FaxView {
             not_before: at(fax.not_before),
             give_up_at: at(fax.give_up_at),
             ended_at: fax.ended_at.map(at),
+            ordered: fax.ordered,
+            retry_of: fax.retry_of.map(|fax| fax.short().to_string()),
+            begin_page: fax.begin_page,
+            legal_hold: fax.legal_hold,
         }
     }
 
@@ -356,6 +521,11 @@ impl FaxDetail {
             confirmed: record.pages.iter().map(PageView::from).collect(),
             notices: record.notices.iter().map(NoticeView::from).collect(),
             events: events.iter().map(EventView::from).collect(),
+            retried_as: record.retried_as.map(|fax| fax.short().to_string()),
+            destination: record.destination.as_ref().map(|memory| DestinationView {
+                avoid_t38_until: at(memory.avoid_t38_until),
+                detail: memory.detail.clone(),
+            }),
         }
     }
 }
@@ -414,8 +584,8 @@ impl From<&Notice> for NoticeView {
 
 impl From<&Event> for EventView {
     fn from(event: &Event) -> Self {
-        let Event { seq, at: time, node, kind, text } = event;
-        Self { seq: *seq, at: at(*time), node: node.clone(), kind: kind.clone(), text: text.clone() }
+        let Event { seq, at: time, node, of, kind, text } = event;
+        Self { seq: *seq, at: at(*time), node: node.clone(), of: of.clone(), kind: kind.clone(), text: text.clone() }
     }
 }
 
@@ -424,6 +594,7 @@ impl StatusView {
     pub fn count(&mut self, counts: Counts, nodes: &[NodeState], lines: &[LineState]) {
         self.faxes = counts.faxes;
         self.calls = counts.calls;
+        self.parked_facts = counts.parked_facts;
         self.notices = counts.notices;
         self.oldest_waiting = counts.oldest_waiting.map(at);
         self.causes_24h = counts.causes_24h;

@@ -112,8 +112,8 @@ async fn follow(console: &Console, first: FaxRecord, query: &WatchQuery, lines: 
 }
 
 async fn events_after(console: &Console, id: FaxId, after: i64) -> Option<Vec<EventView>> {
-    match console.services.store.events(id).await {
-        Ok(events) => Some(events.iter().filter(|event| event.seq > after).map(EventView::from).collect()),
+    match console.services.store.events(crate::store::EventsOf::Fax(id), after, 2000).await {
+        Ok(events) => Some(events.iter().map(EventView::from).collect()),
         Err(error) => {
             tracing::warn!(fax = %id.short(), %error, "a watch ended: the store cannot be read");
             None
@@ -133,7 +133,7 @@ async fn tell(lines: &mpsc::Sender<Bytes>, line: &WatchLine) -> bool {
 }
 
 /// A body that ends when the sender is gone.
-struct Lines(mpsc::Receiver<Bytes>);
+pub(super) struct Lines(pub(super) mpsc::Receiver<Bytes>);
 
 impl hyper::body::Body for Lines {
     type Data = Bytes;

@@ -1,5 +1,8 @@
 //! Delivery: notices become mails.
 //!
+//! Reports go out with a null reverse-path. The mail of a received fax has a return address of its own: when it comes
+//! back, or nobody takes it, the default mailboxes are owed the fax.
+//!
 //! `claim` a notice that is owed → [`compose`] it from `templates/mail/` → send it by [`smarthost`]s in order, or
 //! into a [`maildir`] → record it as sent, as due again, or as dead. Each copy of a notice is the same mail with the
 //! same Message-ID, so a crash between the acceptance and its record gives at most one recognisable duplicate
@@ -29,8 +32,20 @@ pub trait Images: Send + Sync + 'static {
     /// A page (from 1) of a TIFF-F document as PNG, `width_px` wide.
     async fn thumbnail(&self, document: &DocumentKey, page: u32, width_px: u32) -> Result<Vec<u8>, ImagesError>;
 
+    /// The pages of a received fax, each a document of its own, as one file.
+    async fn bound(&self, pages: &[DocumentKey], form: Bound) -> Result<Vec<u8>, ImagesError>;
+
     /// A mail as it came in.
     async fn mail(&self, document: &DocumentKey) -> Result<Vec<u8>, ImagesError>;
+}
+
+/// What the pages of a received fax become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// A PDF whose images are the pages' octets as they came.
+    Pdf,
+    /// TIFF-F: profile S where the pages allow it.
+    Tiff,
 }
 
 /// Why octets are not to be had now.
@@ -45,6 +60,8 @@ pub struct Outgoing<'a> {
     pub notice: crate::domain::NoticeId,
     /// When it became owed.
     pub created_at: crate::domain::Timestamp,
+    /// Where it comes back to when nobody takes it; none for a report, which must not loop (RFC 5321 §4.5.5).
+    pub reverse_path: Option<&'a crate::mail::build::MailAddress>,
     /// The one recipient.
     pub to: &'a crate::mail::build::MailAddress,
     /// The mail.

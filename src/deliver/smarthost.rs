@@ -1,4 +1,4 @@
-//! Smart hosts in order over SMTP: null reverse-path, one recipient a transaction, opportunistic STARTTLS.
+//! Smart hosts in order over SMTP: one recipient a transaction, opportunistic STARTTLS.
 //!
 //! The steps of the transaction are taken one by one, because what a refusal means depends on where it comes: a host
 //! that is down or does not take our mail makes the next host try; a recipient that does not exist is final; a
@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::{Outgoing, SendError};
+use crate::mail::build::MailAddress;
 use crate::mail::mime::clean;
 
 /// RFC 5321 §4.5.3.2 allows five minutes for a greeting; a host that takes longer than this is as good as down while
@@ -167,7 +168,8 @@ impl Host {
 /// MAIL, RCPT, DATA, the mail.
 async fn transaction(connection: &mut AsyncSmtpConnection, host: &Host, mail: &Outgoing<'_>) -> Result<String, Turn> {
     // `MailAddress` has checked what could end the command early.
-    let to = Address::new_dangerous(mail.to.local(), mail.to.domain());
+    let address = |address: &MailAddress| Address::new_dangerous(address.local(), address.domain());
+    let (from, to) = (mail.reverse_path.map(address), address(mail.to));
     let mut parameters = Vec::new();
     if !mail.to.as_str().is_ascii() {
         if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
@@ -176,7 +178,7 @@ async fn transaction(connection: &mut AsyncSmtpConnection, host: &Host, mail: &O
         parameters.push(MailParameter::SmtpUtfEight);
     }
     // RFC 5321 §4.5.5: reports go out with a null reverse-path, so that they cannot loop.
-    command(connection, Mail::new(None, parameters)).await.map_err(|e| Turn::Next(e.text))?;
+    command(connection, Mail::new(from, parameters)).await.map_err(|e| Turn::Next(e.text))?;
     command(connection, Rcpt::new(to, Vec::new())).await.map_err(refused_recipient)?;
     command(connection, Data).await.map_err(|e| Turn::Next(e.text))?;
     // The client appends CRLF.CRLF itself.

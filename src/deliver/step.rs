@@ -9,21 +9,26 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::compose::{ComposeError, Composed, Composer, Material, Withheld};
-use super::{Images, ImagesError, Outgoing, SendError, Transport};
-use crate::domain::ReportStyle;
-use crate::store::{self, NoticeWork, Owner, Store, StoreError};
-use crate::work::{Leases, Progress, WorkError, Worker};
+use super::{Bound, Images, ImagesError, Outgoing, SendError, Transport};
+use crate::domain::{NoticeKind, ReceivedFormat, ReportStyle, Timestamp};
+use crate::fault::crash_point;
+use crate::mail::bounce::ReturnPaths;
+use crate::store::{
+    self, About, DocumentKey, FaxRecord, Instead, NoticeWork, Owner, ReceivedRecord, Store, StoreError,
+};
+use crate::work::{Leases, Progress, WorkError, Worker, written_back};
 
-/// Longer than everything that a step may wait for, so that nobody else sends the same notice meanwhile.
-const LEASE: Duration = Duration::from_secs(20 * 60);
+/// A lease at the first claim; it is renewed while the mail is on its way, so that nobody else sends the same notice.
+/// Short: when the answer to the claim gets lost, the notice waits until it has run out.
+const LEASE: Duration = Duration::from_secs(60);
 /// A step ends by then: composing, each host's time-outs and the ten minutes for the final dot.
 const STEP_TIME_MAX: Duration = Duration::from_secs(18 * 60);
 /// RFC 5321 §4.5.4.1: four to five days before giving up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(5 * 24 * 60 * 60);
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
-/// A larger PDF is left out: relays refuse mails of that size, and the report matters more.
-const PDF_BYTES_MAX: usize = 15 * 1024 * 1024;
+/// Larger files are left out: relays refuse mails of that size, and what the mail tells matters more.
+const FILES_BYTES_MAX: usize = 15 * 1024 * 1024;
 /// Tries with pages that cannot be read before the report goes out without them.
 const TRIES_FOR_IMAGES: u32 = 3;
 /// Wide enough for the 150 CSS pixels that the HTML shows, at twice the density.
@@ -40,6 +45,8 @@ pub enum Step {
     Again,
     /// Nobody will ever take it.
     Dead,
+    /// What it was to tell is not true any more.
+    Withdrawn,
 }
 
 /// A deliverer as a worker of this node.
@@ -56,7 +63,7 @@ impl Worker for Deliveries {
     async fn step(&mut self) -> Result<Progress, WorkError> {
         match self.deliverer.step(&self.owner).await? {
             Step::Idle => Ok(Progress::Idle),
-            Step::Sent | Step::Again | Step::Dead => Ok(Progress::Worked),
+            Step::Sent | Step::Again | Step::Dead | Step::Withdrawn => Ok(Progress::Worked),
         }
     }
 }
@@ -67,19 +74,22 @@ pub struct Deliverer {
     images: Arc<dyn Images>,
     composer: Composer,
     transport: Transport,
+    returns: ReturnPaths,
+    instead: Instead,
     leases: Leases,
 }
 
 impl Deliverer {
-    /// With what it needs.
+    /// With what it needs. `instead` gets the received faxes that nobody takes.
     pub fn new(
         store: Arc<dyn Store>,
         images: Arc<dyn Images>,
         composer: Composer,
         transport: Transport,
+        (returns, instead): (ReturnPaths, Instead),
         leases: Leases,
     ) -> Self {
-        Self { store, images, composer, transport, leases }
+        Self { store, images, composer, transport, returns, instead, leases }
     }
 
     /// Claims one notice and sees it through. Several may run at once.
@@ -91,94 +101,170 @@ impl Deliverer {
             return Ok(Step::Idle);
         };
         let _held = self.leases.hold([work.lease()]);
-        let sent = tokio::time::timeout(STEP_TIME_MAX, self.send(&work)).await;
-        let verdict = sent.unwrap_or_else(|_| Err(SendError::Again("no mail server answered in time".to_owned())));
-        let step = self.write_back(&work, verdict).await;
+        crash_point!("deliver.claimed");
+        let step = match over(&work) {
+            Some(why) => self.withdraw(&work, &why).await,
+            None => {
+                let now = self.store.now().await?;
+                let sent = tokio::time::timeout(STEP_TIME_MAX, self.send(&work, now)).await;
+                let late = |_| Err(SendError::Again("no mail server answered in time".to_owned()));
+                let verdict = sent.unwrap_or_else(late);
+                // A mail that was taken and could not be noted would be sent once more.
+                written_back(|| self.write_back(&work, &verdict)).await
+            }
+        };
         if let Err(StoreError::LeaseLost(row)) = &step {
             tracing::warn!(notice = %work.notice.id, %row, "somebody else owns the notice now");
         }
         step
     }
 
-    async fn send(&self, work: &NoticeWork) -> Result<String, SendError> {
-        let material = self.material(work).await?;
-        match self.send_with(work, &material).await {
-            Err(SendError::TooLarge(why)) if material.pdf.is_some() => {
-                tracing::info!(notice = %work.notice.id, %why, "the report goes out without its pages");
+    async fn send(&self, work: &NoticeWork, now: Timestamp) -> Result<String, SendError> {
+        let material = match &work.about {
+            About::Fax(record) => self.material(work, record).await?,
+            About::Received(record) => self.received_material(work, record).await?,
+        };
+        match self.send_with(work, &material, now).await {
+            Err(SendError::TooLarge(why)) if material.pdf.is_some() || material.tiff.is_some() => {
+                tracing::info!(notice = %work.notice.id, %why, "the mail goes out without its pages");
                 let bare =
                     Material { withheld: Some(Withheld::Size), original: material.original, ..Material::default() };
-                self.send_with(work, &bare).await
+                self.send_with(work, &bare, now).await
             }
             other => other,
         }
     }
 
-    async fn send_with(&self, work: &NoticeWork, material: &Material) -> Result<String, SendError> {
+    async fn send_with(&self, work: &NoticeWork, material: &Material, now: Timestamp) -> Result<String, SendError> {
         let Composed { to, octets } = self.composer.compose(work, material).map_err(|e| unsendable(&e))?;
         let notice = &work.notice;
-        self.transport
-            .send(&Outgoing { notice: notice.id, created_at: notice.created_at, to: &to, octets: &octets })
-            .await
+        let reverse_path = match work.about {
+            About::Fax(_) => None,
+            About::Received(_) => self.returns.address(notice.id, now),
+        };
+        let mail = Outgoing {
+            notice: notice.id,
+            created_at: notice.created_at,
+            reverse_path: reverse_path.as_ref(),
+            to: &to,
+            octets: &octets,
+        };
+        crash_point!("deliver.composed");
+        self.transport.send(&mail).await
     }
 
-    /// What the report carries; without its pages when they cannot be had for some time.
-    async fn material(&self, work: &NoticeWork) -> Result<Material, SendError> {
-        let patience = work.notice.tries <= TRIES_FOR_IMAGES;
-        let missing = |what: &str, error: &ImagesError| {
-            tracing::warn!(notice = %work.notice.id, %error, "{what} for a report cannot be read");
-            let again = SendError::Again(format!("{what} cannot be read: {error}"));
-            if patience { Err(again) } else { Ok(()) }
-        };
+    /// What a report carries; without its pages when they cannot be had for some time.
+    async fn material(&self, work: &NoticeWork, record: &FaxRecord) -> Result<Material, SendError> {
         let mut material = Material::default();
-        match self.images.mail(&work.record.message.raw).await {
+        match self.images.mail(&record.message.raw).await {
             Ok(original) => material.original = Some(original),
-            Err(error) => missing("the original mail", &error)?,
+            Err(error) => missing(work, "the original mail", &error)?,
         }
-        let Some(document) = work.record.fax.document.filter(|_| self.composer.style(work) == ReportStyle::Image)
-        else {
+        let Some(document) = record.fax.document.filter(|_| self.composer.style(work) == ReportStyle::Image) else {
             return Ok(material);
         };
         match self.images.pdf(&document).await {
-            Ok(pdf) if pdf.len() > PDF_BYTES_MAX => material.withheld = Some(Withheld::Size),
+            Ok(pdf) if pdf.len() > FILES_BYTES_MAX => material.withheld = Some(Withheld::Size),
             Ok(pdf) => material.pdf = Some(pdf),
             Err(error) => {
-                missing("the PDF of the pages", &error)?;
+                missing(work, "the PDF of the pages", &error)?;
                 material.withheld = Some(Withheld::Unavailable);
             }
         }
-        match self.images.thumbnail(&document, 1, THUMBNAIL_WIDTH_PX).await {
-            Ok(picture) => material.thumbnail = Some(picture),
-            Err(error) => missing("the picture of page 1", &error)?,
-        }
+        material.thumbnail = self.thumbnail(work, &document).await?;
         Ok(material)
     }
 
-    async fn write_back(&self, work: &NoticeWork, verdict: Result<String, SendError>) -> store::Result<Step> {
+    /// What the mail of a received fax carries. Its pages are all there or it waits: a fax that the far end was told is
+    /// received is never passed on short of a page.
+    async fn received_material(&self, work: &NoticeWork, record: &ReceivedRecord) -> Result<Material, SendError> {
+        let mut material = Material::default();
+        let format = work.notice.format.unwrap_or_default();
+        let pages: Vec<DocumentKey> = record.pages.iter().map(|page| page.document).collect();
+        let Some(first) = pages.first().filter(|_| format != ReceivedFormat::Text) else { return Ok(material) };
+        let bound = async |form: Bound| {
+            let octets = self.images.bound(&pages, form).await;
+            octets.map_err(|error| {
+                SendError::Again(format!("the pages of {} cannot be read: {error}", record.received.id.short()))
+            })
+        };
+        if matches!(format, ReceivedFormat::Pdf | ReceivedFormat::Both) {
+            material.pdf = Some(bound(Bound::Pdf).await?);
+        }
+        if matches!(format, ReceivedFormat::Tiff | ReceivedFormat::Both) {
+            material.tiff = Some(bound(Bound::Tiff).await?);
+        }
+        let size = |octets: &Option<Vec<u8>>| octets.as_ref().map_or(0, Vec::len);
+        if material.pdf.is_some() && size(&material.pdf) + size(&material.tiff) > FILES_BYTES_MAX {
+            // The same pages in another form, and much larger.
+            material.tiff = None;
+        }
+        if size(&material.pdf) + size(&material.tiff) > FILES_BYTES_MAX {
+            return Ok(Material { withheld: Some(Withheld::Size), ..Material::default() });
+        }
+        material.thumbnail = self.thumbnail(work, first).await?;
+        Ok(material)
+    }
+
+    async fn thumbnail(&self, work: &NoticeWork, document: &DocumentKey) -> Result<Option<Vec<u8>>, SendError> {
+        match self.images.thumbnail(document, 1, THUMBNAIL_WIDTH_PX).await {
+            Ok(picture) => Ok(Some(picture)),
+            Err(error) => missing(work, "the picture of page 1", &error).map(|()| None),
+        }
+    }
+
+    async fn write_back(&self, work: &NoticeWork, verdict: &Result<String, SendError>) -> store::Result<Step> {
         let NoticeWork { notice, token, .. } = work;
         match verdict {
             Ok(taken_by) => {
-                self.store.notice_sent(notice.id, *token, &taken_by).await?;
-                tracing::info!(notice = %notice.id, kind = %notice.kind, tries = notice.tries, %taken_by, "report sent");
+                crash_point!("deliver.taken");
+                self.store.notice_sent(notice.id, *token, taken_by).await?;
+                crash_point!("deliver.written-back");
+                tracing::info!(notice = %notice.id, kind = %notice.kind, tries = notice.tries, %taken_by, "mail sent");
                 Ok(Step::Sent)
             }
             Err(SendError::Again(why)) => {
                 let not_before = self.store.now().await?.plus(wait(work));
                 if not_before.since(notice.created_at) < GIVE_UP_AFTER {
-                    self.store.notice_again(notice.id, *token, not_before, &why).await?;
-                    tracing::warn!(notice = %notice.id, tries = notice.tries, %why, %not_before, "report not taken yet");
+                    self.store.notice_again(notice.id, *token, not_before, why).await?;
+                    tracing::warn!(notice = %notice.id, tries = notice.tries, %why, %not_before, "mail not taken yet");
                     return Ok(Step::Again);
                 }
                 self.bury(work, &format!("given up after 5 days: {why}")).await
             }
-            Err(SendError::Refused(why) | SendError::TooLarge(why)) => self.bury(work, &why).await,
+            Err(SendError::Refused(why) | SendError::TooLarge(why)) => self.bury(work, why).await,
         }
     }
 
     async fn bury(&self, work: &NoticeWork, why: &str) -> store::Result<Step> {
-        self.store.notice_dead(work.notice.id, work.token, why).await?;
-        tracing::error!(notice = %work.notice.id, fax = %work.record.fax.id, %why, "nobody takes the report");
+        let (id, instead) = match &work.about {
+            About::Fax(record) => (record.fax.id.short(), Instead::default()),
+            About::Received(record) => (record.received.id.short(), self.instead.clone()),
+        };
+        self.store.notice_dead(work.notice.id, work.token, why, &instead).await?;
+        tracing::error!(notice = %work.notice.id, fax = %id, kind = %work.notice.kind, %why, "nobody takes the mail");
         Ok(Step::Dead)
     }
+
+    async fn withdraw(&self, work: &NoticeWork, why: &str) -> store::Result<Step> {
+        self.store.notice_withdrawn(work.notice.id, work.token, why).await?;
+        tracing::info!(notice = %work.notice.id, kind = %work.notice.kind, why, "a mail is not sent any more");
+        Ok(Step::Withdrawn)
+    }
+}
+
+/// Why the notice is not to be told any more.
+fn over(work: &NoticeWork) -> Option<String> {
+    let About::Fax(record) = &work.about else { return None };
+    let waited = work.notice.kind == NoticeKind::Delayed && record.fax.ended_at.is_some();
+    waited.then(|| format!("the fax does not wait any more: it is {}", record.fax.state))
+}
+
+/// A part that cannot be had is waited for a few times.
+fn missing(work: &NoticeWork, what: &str, error: &ImagesError) -> Result<(), SendError> {
+    tracing::warn!(notice = %work.notice.id, %error, "{what} for a mail cannot be read");
+    let again = SendError::Again(format!("{what} cannot be read: {error}"));
+    if work.notice.tries <= TRIES_FOR_IMAGES { Err(again) } else { Ok(()) }
 }
 
 fn unsendable(error: &ComposeError) -> SendError {

@@ -8,8 +8,10 @@ use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use super::compose::{Composer, Settings};
-use super::{Images, ImagesError};
+use super::{Bound, Images, ImagesError};
+use crate::domain::inbound::Rule;
 use crate::domain::*;
+use crate::mail::bounce::{BounceKey, ReturnPaths};
 use crate::store::*;
 
 /// Sunday, 22 November 2026, 10:00:00 UTC.
@@ -84,10 +86,16 @@ pub(super) fn work(kind: NoticeKind, pages: Option<u32>) -> NoticeWork {
         detail: None,
         accepted_at: ACCEPTED,
         ended_at: Some(minutes(32)),
+        retry_of: None,
+        begin_page: 1,
+        ordered: None,
+        legal_hold: false,
     };
     let notice = Notice {
         id: NoticeId(id(3)),
-        fax: fax.id,
+        fax: Some(fax.id),
+        received: None,
+        format: None,
         kind,
         state: NoticeState::Owed,
         recipient: Some("jean@corp.test".into()),
@@ -97,13 +105,35 @@ pub(super) fn work(kind: NoticeKind, pages: Option<u32>) -> NoticeWork {
         tries: 0,
         detail: None,
     };
-    let record = FaxRecord { fax, message, attempts: vec![], pages: vec![], notices: vec![notice.clone()] };
-    NoticeWork { notice, token: 7, record }
+    let record = FaxRecord {
+        fax,
+        message,
+        attempts: vec![],
+        pages: vec![],
+        notices: vec![notice.clone()],
+        retried_as: None,
+        destination: None,
+    };
+    NoticeWork { notice, token: 7, about: About::Fax(Box::new(record)) }
+}
+
+/// What a report tells of.
+pub(super) fn record(work: &NoticeWork) -> &FaxRecord {
+    let About::Fax(record) = &work.about else { panic!("{:?}", work.about) };
+    record
+}
+
+/// The same, to be changed.
+pub(super) fn record_mut(work: &mut NoticeWork) -> &mut FaxRecord {
+    match &mut work.about {
+        About::Fax(record) => record,
+        About::Received(record) => panic!("{record:?}"),
+    }
 }
 
 /// Adds a call that began `minute` minutes after acceptance, took 64 s and confirmed pages up to `confirmed`.
 pub(super) fn call(work: &mut NoticeWork, minute: i64, confirmed: u32, end: AttemptEnd) {
-    let record = &mut work.record;
+    let record = record_mut(work);
     let number = u32::try_from(record.attempts.len()).unwrap() + 1;
     let attempt = AttemptId(id(100 + u128::from(number)));
     let first_page = record.fax.pages_confirmed + 1;
@@ -123,6 +153,7 @@ pub(super) fn call(work: &mut NoticeWork, minute: i64, confirmed: u32, end: Atte
         });
     }
     record.attempts.push(Attempt {
+        told_end: None,
         id: attempt,
         number,
         node: "gw-a".into(),
@@ -168,8 +199,8 @@ pub(super) fn busy() -> NoticeWork {
     for minute in [5, 10, 15, 20, 30] {
         call(&mut work, minute, 0, refused(486, "486 Busy Here", Cause::Busy));
     }
-    work.record.fax.cause = Some(Cause::Busy);
-    work.record.fax.detail = Some("486 Busy Here".into());
+    record_mut(&mut work).fax.cause = Some(Cause::Busy);
+    record_mut(&mut work).fax.detail = Some("486 Busy Here".into());
     work
 }
 
@@ -177,29 +208,123 @@ pub(super) fn partial() -> NoticeWork {
     let mut work = work(NoticeKind::Partial, Some(5));
     call(&mut work, 5, 2, over_t38("the connection ended in page 3", Some(Cause::RemoteHangup)));
     call(&mut work, 15, 2, refused(480, "480 Temporarily Unavailable", Cause::NoAnswer));
-    work.record.fax.cause = Some(Cause::RemoteHangup);
-    work.record.fax.detail = Some("the connection ended in page 3".into());
+    record_mut(&mut work).fax.cause = Some(Cause::RemoteHangup);
+    record_mut(&mut work).fax.detail = Some("the connection ended in page 3".into());
     work
 }
 
 pub(super) fn unknown() -> NoticeWork {
     let mut work = work(NoticeKind::Unknown, Some(4));
     call(&mut work, 31, 3, over_t38("no answer to EOP", Some(Cause::ConfirmationLost)));
-    let last = work.record.attempts.last_mut().unwrap();
+    let last = record_mut(&mut work).attempts.last_mut().unwrap();
     (last.page_started, last.all_pages_sent) = (4, true);
-    work.record.fax.cause = Some(Cause::ConfirmationLost);
+    record_mut(&mut work).fax.cause = Some(Cause::ConfirmationLost);
+    work
+}
+
+/// A fax of four pages that was busy three times and is called again.
+pub(super) fn delayed() -> NoticeWork {
+    let mut work = work(NoticeKind::Delayed, Some(4));
+    for minute in [5, 10, 15] {
+        call(&mut work, minute, 0, refused(486, "486 Busy Here", Cause::Busy));
+    }
+    work.notice.created_at = minutes(16);
+    let fax = &mut record_mut(&mut work).fax;
+    (fax.state, fax.ended_at, fax.not_before) = (FaxState::Ready, None, minutes(20));
+    (fax.cause, fax.detail) = (Some(Cause::Busy), Some("486 Busy Here".into()));
+    work
+}
+
+/// The rest of a fax whose pages 1 and 2 arrived before.
+pub(super) fn repeated() -> NoticeWork {
+    let mut work = work(NoticeKind::Sent, Some(4));
+    let fax = &mut record_mut(&mut work).fax;
+    (fax.retry_of, fax.begin_page, fax.pages_confirmed) = (Some(FaxId(id(9))), 3, 2);
+    call(&mut work, 31, 4, over_t38("", None));
     work
 }
 
 pub(super) fn cancelled() -> NoticeWork {
     let mut work = work(NoticeKind::Cancelled, Some(4));
-    work.record.fax.cause = Some(Cause::Cancelled);
+    record_mut(&mut work).fax.cause = Some(Cause::Cancelled);
     work
+}
+
+/// The document of a received page.
+pub(super) fn page_key(page: usize) -> DocumentKey {
+    DocumentKey([u8::try_from(page).unwrap(); 32])
+}
+
+/// A fax of three pages that came in for `sales@corp.test`.
+pub(super) fn received(complete: bool, format: ReceivedFormat) -> NoticeWork {
+    let fax = ReceivedFaxId(id(4));
+    let received = Received {
+        id: fax,
+        node: "gw-a".into(),
+        line: "trunk1".into(),
+        called_number: "+41440000001".into(),
+        calling_number: Some("+41313332211".into()),
+        remote_id: Some("MUELLER AG".into()),
+        subaddress: Some("12".into()),
+        transport: Some(Transport::T38),
+        state: ReceivedState::Received,
+        complete: Some(complete),
+        page_count: 3,
+        route: Some("sales".into()),
+        cause: (!complete).then_some(Cause::RemoteHangup),
+        detail: (!complete).then(|| "the far end hung up in page 4".into()),
+        started_at: minutes(30),
+        received_at: Some(minutes(32)),
+        delivered_at: None,
+        legal_hold: false,
+    };
+    let page = |number: u32| ReceivedPageRecord {
+        page: number,
+        document: page_key(number as usize),
+        width_px: 1728,
+        height_px: 2292,
+        rate_bps: 14_400,
+        ecm: number != 2,
+        damaged_lines: u32::from(number == 2) * 14,
+        stored_at: Timestamp(minutes(31).0 + 15_000 * i64::from(number)),
+    };
+    let notice = Notice {
+        id: NoticeId(id(5)),
+        fax: None,
+        received: Some(fax),
+        format: Some(format),
+        kind: NoticeKind::Received,
+        state: NoticeState::Owed,
+        recipient: Some("sales@corp.test".into()),
+        header_message_id: format!("{}.received.0011@fax.test", fax.short()),
+        created_at: minutes(32),
+        sent_at: None,
+        tries: 0,
+        detail: None,
+    };
+    let pages = (1..=3).map(page).collect();
+    let record = ReceivedRecord { received, pages, notices: vec![notice.clone()] };
+    NoticeWork { notice, token: 7, about: About::Received(Box::new(record)) }
+}
+
+/// What a mail of a received fax tells of, to be changed.
+pub(super) fn received_mut(work: &mut NoticeWork) -> &mut ReceivedRecord {
+    match &mut work.about {
+        About::Received(record) => record,
+        About::Fax(record) => panic!("{record:?}"),
+    }
+}
+
+/// Return addresses, and who gets what nobody takes.
+pub(super) fn returned() -> (ReturnPaths, Instead) {
+    let instead = Instead { mailboxes: vec!["office@corp.test".into()], domain: "fax.test".into() };
+    (ReturnPaths::new(BounceKey::new([7; 32]), "fax.test"), instead)
 }
 
 /// A PDF and a PNG that nobody looks into.
 pub(super) const PDF: &[u8] = b"%PDF-1.4 \x00\xff";
 pub(super) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+pub(super) const TIFF: &[u8] = b"II*\0\x08\0\0\0";
 
 /// Images that are there, or not.
 pub(super) enum FakeImages {
@@ -216,6 +341,12 @@ impl Images for FakeImages {
     async fn thumbnail(&self, _: &DocumentKey, page: u32, width_px: u32) -> std::result::Result<Vec<u8>, ImagesError> {
         assert_eq!((page, width_px), (1, 300));
         self.answer(PNG)
+    }
+
+    async fn bound(&self, pages: &[DocumentKey], form: Bound) -> std::result::Result<Vec<u8>, ImagesError> {
+        let expected: Vec<DocumentKey> = (1..=pages.len()).map(page_key).collect();
+        assert_eq!(pages, expected, "every page, in order");
+        self.answer(if form == Bound::Pdf { PDF } else { TIFF })
     }
 
     async fn mail(&self, _: &DocumentKey) -> std::result::Result<Vec<u8>, ImagesError> {
@@ -238,6 +369,7 @@ pub(super) enum Written {
     Sent(String),
     Again(Timestamp, String),
     Dead(String),
+    Withdrawn(String),
 }
 
 /// A store that knows one notice; a claim hands it out whenever it is owed, as after a crash.
@@ -245,11 +377,18 @@ pub(super) struct Notices {
     pub(super) work: Mutex<NoticeWork>,
     pub(super) now: Mutex<Timestamp>,
     pub(super) written: Mutex<Vec<Written>>,
+    /// Who gets it instead, as the last burial said.
+    pub(super) instead: Mutex<Vec<String>>,
 }
 
 impl Notices {
     pub(super) fn of(work: NoticeWork) -> Self {
-        Self { work: Mutex::new(work), now: Mutex::new(minutes(32)), written: Mutex::new(vec![]) }
+        Self {
+            work: Mutex::new(work),
+            now: Mutex::new(minutes(32)),
+            written: Mutex::new(vec![]),
+            instead: Mutex::default(),
+        }
     }
 
     pub(super) fn last(&self) -> Written {
@@ -275,7 +414,7 @@ impl Store for Notices {
         Ok(*self.now.lock().unwrap())
     }
     async fn claim_notices(&self, _: &Owner, limit: u32, lease: Duration) -> Result<Vec<NoticeWork>> {
-        assert!(limit == 1 && lease > Duration::from_secs(600));
+        assert!(limit == 1 && lease >= Duration::from_secs(60));
         let mut work = self.work.lock().unwrap();
         let due = work.notice.state == NoticeState::Owed;
         if due {
@@ -290,8 +429,12 @@ impl Store for Notices {
     async fn notice_again(&self, _: NoticeId, token: LeaseToken, not_before: Timestamp, why: &str) -> Result<()> {
         self.write(token, NoticeState::Owed, Written::Again(not_before, why.into()))
     }
-    async fn notice_dead(&self, _: NoticeId, token: LeaseToken, why: &str) -> Result<()> {
+    async fn notice_dead(&self, _: NoticeId, token: LeaseToken, why: &str, instead: &Instead) -> Result<()> {
+        *self.instead.lock().unwrap() = instead.mailboxes.clone();
         self.write(token, NoticeState::Dead, Written::Dead(why.into()))
+    }
+    async fn notice_withdrawn(&self, _: NoticeId, token: LeaseToken, why: &str) -> Result<()> {
+        self.write(token, NoticeState::Withheld, Written::Withdrawn(why.into()))
     }
     async fn check_writable(&self) -> Result<()> {
         elsewhere()
@@ -311,7 +454,7 @@ impl Store for Notices {
     async fn render_failed(&self, _: FaxId, _: LeaseToken, _: FinalEnd) -> Result<()> {
         elsewhere()
     }
-    async fn claim_calls(&self, _: &Owner, _: u32, _: Duration) -> Result<Vec<CallWork>> {
+    async fn claim_calls_to(&self, _: &Owner, _: &[Reach], _: u32, _: Duration) -> Result<Vec<CallWork>> {
         elsewhere()
     }
     async fn begin_attempt(&self, _: FaxId, _: LeaseToken, _: NewAttempt) -> Result<u32> {
@@ -356,6 +499,9 @@ impl Store for Notices {
     async fn fax(&self, _: FaxId) -> Result<FaxRecord> {
         elsewhere()
     }
+    async fn find(&self, _: &ShortId) -> Result<EventsOf> {
+        elsewhere()
+    }
     async fn find_fax(&self, _: &ShortId) -> Result<FaxId> {
         elsewhere()
     }
@@ -365,7 +511,10 @@ impl Store for Notices {
     async fn message(&self, _: MessageId) -> Result<Message> {
         elsewhere()
     }
-    async fn events(&self, _: FaxId) -> Result<Vec<Event>> {
+    async fn events(&self, _: EventsOf, _: i64, _: u32) -> Result<Vec<Event>> {
+        elsewhere()
+    }
+    async fn last_event_before(&self, _: Timestamp) -> Result<i64> {
         elsewhere()
     }
     async fn counts(&self) -> Result<Counts> {
@@ -375,6 +524,114 @@ impl Store for Notices {
         elsewhere()
     }
     async fn document(&self, _: &DocumentKey) -> Result<StoredDocument> {
+        elsewhere()
+    }
+    async fn missing(&self, _: &[MessageId]) -> Result<Vec<MessageId>> {
+        elsewhere()
+    }
+    async fn forget_idem_keys(&self, _: Timestamp, _: u32) -> Result<u64> {
+        elsewhere()
+    }
+    async fn notice_bounced(&self, _: NoticeId, _: &str, _: &Instead) -> Result<bool> {
+        elsewhere()
+    }
+    async fn park_fact(&self, _: ParkedFact) -> Result<()> {
+        elsewhere()
+    }
+    async fn parked_facts(&self, _: u32) -> Result<Vec<ParkedFact>> {
+        elsewhere()
+    }
+    async fn unpark_fact(&self, _: Uuid) -> Result<()> {
+        elsewhere()
+    }
+    async fn avoid_t38(&self, _: FaxId, _: Timestamp, _: &str) -> Result<()> {
+        elsewhere()
+    }
+    async fn orders(&self, _: &Owner) -> Result<Vec<(FaxId, Order)>> {
+        elsewhere()
+    }
+    async fn begin_received(&self, _: &Owner, _: NewReceived, _: ReceivedPage, _: Duration) -> Result<LeaseToken> {
+        elsewhere()
+    }
+    async fn received_page(&self, _: ReceivedFaxId, _: LeaseToken, _: ReceivedPage) -> Result<()> {
+        elsewhere()
+    }
+    async fn end_received(&self, _: ReceivedFaxId, _: LeaseToken, _: ReceivedEnd) -> Result<()> {
+        elsewhere()
+    }
+    async fn stale_received(&self) -> Result<Vec<StaleReceived>> {
+        elsewhere()
+    }
+    async fn received(&self, _: ReceivedFaxId) -> Result<ReceivedRecord> {
+        elsewhere()
+    }
+    async fn find_received(&self, _: &ShortId) -> Result<ReceivedFaxId> {
+        elsewhere()
+    }
+    async fn received_faxes(&self, _: &ReceivedFilter) -> Result<Vec<Received>> {
+        elsewhere()
+    }
+    async fn inbound_routes(&self) -> Result<Vec<StoredRoute>> {
+        elsewhere()
+    }
+    async fn set_inbound_route(&self, _: &Rule, _: &str) -> Result<()> {
+        elsewhere()
+    }
+    async fn remove_inbound_route(&self, _: &str, _: &str) -> Result<()> {
+        elsewhere()
+    }
+    async fn owe_delayed(&self, _: Duration, _: &str, _: u32) -> Result<u64> {
+        elsewhere()
+    }
+    async fn hold(&self, _: FaxId, _: &str) -> Result<Ordered> {
+        elsewhere()
+    }
+    async fn release(&self, _: FaxId, _: &str) -> Result<()> {
+        elsewhere()
+    }
+    async fn cancel(&self, _: FaxId, _: &str, _: &str) -> Result<Ordered> {
+        elsewhere()
+    }
+    async fn carry_out_orders(&self, _: &str) -> Result<u64> {
+        elsewhere()
+    }
+    async fn retry(&self, _: FaxId, _: RetryPages, _: &str, _: Duration) -> Result<Retried> {
+        elsewhere()
+    }
+    async fn redeliver(&self, _: EventsOf, _: Option<&str>, _: &str) -> Result<u64> {
+        elsewhere()
+    }
+    async fn set_legal_hold(&self, _: EventsOf, _: bool, _: &str) -> Result<()> {
+        elsewhere()
+    }
+    async fn prune(&self, _: PruneRules) -> Result<Pruned> {
+        elsewhere()
+    }
+    async fn document_rows(&self, _: Option<DocumentKey>, _: u32) -> Result<Vec<DocumentRow>> {
+        elsewhere()
+    }
+    async fn prunable(&self, _: PruneRules) -> Result<Pruned> {
+        elsewhere()
+    }
+    async fn mark_unreferenced(&self, _: Option<DocumentKey>, _: u32, _: Duration) -> Result<Marked> {
+        elsewhere()
+    }
+    async fn needed_documents(&self, _: &[DocumentKey]) -> Result<Vec<DocumentKey>> {
+        elsewhere()
+    }
+    async fn oldest_message(&self) -> Result<Option<Timestamp>> {
+        elsewhere()
+    }
+    async fn restored(&self, _: Unended, _: &str) -> Result<Restored> {
+        elsewhere()
+    }
+    async fn sweep_documents(&self, _: u32) -> Result<Vec<DocumentKey>> {
+        elsewhere()
+    }
+    async fn backup_to(&self, _: &std::path::Path) -> Result<()> {
+        elsewhere()
+    }
+    async fn expire_leases(&self, _: ExpiryRules) -> Result<Expired> {
         elsewhere()
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::compose::Withheld;
 use super::words;
 use crate::domain::cause::Entry;
-use crate::domain::{Cause, NoticeKind};
+use crate::domain::{Cause, FaxState, NoticeKind, Timestamp};
 use crate::mail::mime::clean;
 use crate::store::{Attempt, FaxRecord, Transport};
 
@@ -21,6 +21,10 @@ const ROWS_MAX: usize = 200;
 #[derive(Debug, Serialize)]
 pub(super) struct View {
     id: String,
+    /// The fax that this one sends once more.
+    retry_of: Option<String>,
+    /// First page that it sends.
+    begin_page: u32,
     number: String,
     name: Option<String>,
     subaddress: Option<String>,
@@ -49,13 +53,19 @@ pub(super) struct View {
     evidence: Option<String>,
     fix: String,
     next: String,
+    /// When the next call begins; none when it begins as soon as a line is free.
+    next_call: Option<String>,
+    /// Until when the gateway tries.
+    until: String,
+    /// Whether its pages are made.
+    rendered: bool,
     calls: Vec<CallView>,
     calls_omitted: usize,
     pages: Vec<PageView>,
     pages_omitted: usize,
     /// Content-ID of the picture.
     picture: Option<String>,
-    /// Name of the attached file.
+    /// Names of the attached files.
     file: Option<String>,
     /// `style`, `size` or `unavailable`: why nothing is attached.
     withheld: Option<&'static str>,
@@ -72,6 +82,7 @@ struct CauseView {
 struct CallView {
     number: u32,
     time: String,
+    clock: String,
     line: String,
     transport: Option<&'static str>,
     rate_bps: Option<u32>,
@@ -87,7 +98,7 @@ struct PageView {
     time: Option<String>,
     rate_bps: Option<u32>,
     ecm: bool,
-    /// `confirmed`, `missing`, `open`.
+    /// `confirmed`, `earlier` (with the fax that this one sends once more), `missing`, `open`.
     state: &'static str,
     blocks_resent: u32,
 }
@@ -97,6 +108,8 @@ struct PageView {
 pub(super) struct Around<'a> {
     pub(super) kind: NoticeKind,
     pub(super) status: String,
+    /// When the notice became owed.
+    pub(super) told_at: Timestamp,
     pub(super) zone: &'a TimeZone,
     pub(super) administrator: Option<&'a str>,
     pub(super) picture: Option<String>,
@@ -116,6 +129,8 @@ pub(super) fn view(record: &FaxRecord, around: Around<'_>) -> View {
     let (calls, calls_omitted) = calls(record, around.zone);
     View {
         id: fax.id.short().to_string(),
+        retry_of: fax.retry_of.map(|first| first.short().to_string()),
+        begin_page: fax.begin_page,
         number: words::number(&fax.number),
         name: addressee(text(&fax.to_name), text(&fax.to_company)),
         subaddress: text(&fax.subaddress),
@@ -127,7 +142,7 @@ pub(super) fn view(record: &FaxRecord, around: Around<'_>) -> View {
         duration: words::duration(connected),
         colour: match around.kind {
             NoticeKind::Sent => "#1a7f37",
-            NoticeKind::Unknown => "#8a5a00",
+            NoticeKind::Unknown | NoticeKind::Delayed => "#8a5a00",
             NoticeKind::Partial | NoticeKind::Failed => "#b42318",
             _ => "#3c4753",
         },
@@ -144,6 +159,9 @@ pub(super) fn view(record: &FaxRecord, around: Around<'_>) -> View {
         evidence: text(&fax.detail),
         fix: entry.map_or_else(|| "Nothing.".to_owned(), Entry::final_fix),
         next: entry.map_or("Nothing more; this is final.", Entry::final_next).to_owned(),
+        next_call: (fax.not_before > around.told_at).then(|| words::moment(fax.not_before, around.zone)),
+        until: words::moment(fax.give_up_at, around.zone),
+        rendered: fax.state != FaxState::Accepted,
         calls,
         calls_omitted,
         pages,
@@ -199,7 +217,11 @@ fn pages(record: &FaxRecord, zone: &TimeZone, open: std::ops::RangeInclusive<u32
             time: None,
             rate_bps: None,
             ecm: false,
-            state: if open.contains(&page) { "open" } else { "missing" },
+            state: match page {
+                page if page < record.fax.begin_page => "earlier",
+                page if open.contains(&page) => "open",
+                _ => "missing",
+            },
             blocks_resent: 0,
         },
     });
@@ -213,6 +235,7 @@ fn calls(record: &FaxRecord, zone: &TimeZone) -> (Vec<CallView>, usize) {
         CallView {
             number: attempt.number,
             time: words::moment(attempt.started_at, zone),
+            clock: words::minute(attempt.started_at, zone),
             line: clean(&attempt.line),
             transport: attempt.end.transport.map(|t| match t {
                 Transport::T38 => "T.38",

@@ -21,6 +21,11 @@ pub(super) fn number(number: &FaxNumber) -> String {
     grouped.ok().flatten().filter(same_digits).unwrap_or(plain)
 }
 
+/// A number as a trunk wrote it: grouped when it is one, as it came when it is not (an extension, `anonymous`).
+pub(super) fn dialled(text: &str) -> String {
+    text.parse().map_or_else(|_| text.to_owned(), |parsed| number(&parsed))
+}
+
 /// `+999 1 0200`: country code, kind, behaviour.
 fn sandbox(digits: &str) -> String {
     match digits.len() {
@@ -37,6 +42,11 @@ pub(super) fn moment(at: Timestamp, zone: &TimeZone) -> String {
 /// `10:31:20`.
 pub(super) fn clock(at: Timestamp, zone: &TimeZone) -> String {
     at.to_jiff().to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()
+}
+
+/// `10:31`.
+pub(super) fn minute(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_jiff().to_zoned(zone.clone()).strftime("%H:%M").to_string()
 }
 
 /// RFC 5322 date with a numeric zone, as RFC 3464 §2.3.7 wants.

@@ -4,10 +4,13 @@
 //! ones are written to a file `sha256/ab/cd/<hex>` and synced, file and directories, before `put` returns. So bytes
 //! are durable before any row names them: a crash in between leaves an orphan file, never a dangling row. The same
 //! bytes are stored once. Getting: every read checks the hash; a mismatch is an error that names the document.
+//! Removing (`sweep`): rows go first, then files that no row needs and that nobody has put for a while.
 //!
 //! Failure: below the minimum of free space nothing is taken any more ([`DocumentsError::Full`], SMTP answers 452
 //! 4.3.1, RFC 3463 §3.4), so that the store keeps room for the notices of what was accepted.
 
+mod header_line;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -16,14 +19,20 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, Semaphore};
 use tracing::warn;
 
+use crate::domain::Timestamp;
+use crate::fault::crash_point;
 use crate::store::{DocumentKey, DocumentRef, Store, StoreError, StoredDocument};
+pub use header_line::header_line;
+pub use sweep::{FOLDERS, Kept, Listed, Removed, list, path_in};
 
 /// Documents up to this size travel in SQL: a file of its own would cost more than its bytes.
 pub const INLINE_BYTES_MAX: usize = 16 * 1024;
@@ -71,6 +80,14 @@ pub enum DocumentsError {
     /// The store has no such document.
     #[error("no document {0}")]
     NotFound(DocumentKey),
+    /// Retention has removed its bytes; that it was there is known.
+    #[error("its pages were removed on {at} by retention")]
+    Pruned {
+        /// Which one.
+        key: DocumentKey,
+        /// When.
+        at: Timestamp,
+    },
     /// Its bytes are gone or are not the ones that were put.
     #[error("document {key} is damaged: {why}; fix: restore it from a backup")]
     Damaged {
@@ -101,6 +118,10 @@ struct Inner {
     files: LocalFileSystem,
     store: Arc<dyn Store>,
     puts: Semaphore,
+    /// Puts share it, removing has it alone: a file is not taken away while somebody finds it there.
+    files_stay: Arc<RwLock<()>>,
+    /// Whoever copies the repository; nothing is removed meanwhile.
+    keepers: Arc<AtomicUsize>,
     settings: DocumentsSettings,
 }
 
@@ -118,7 +139,8 @@ impl Documents {
         // Without fsync, which is the default, a 250 after a put would be a lie.
         let files = LocalFileSystem::new_with_prefix(&directory).map_err(|e| unavailable(&e))?.with_fsync(true);
         let puts = Semaphore::new(settings.puts_max.max(1));
-        Ok(Self { inner: Arc::new(Inner { directory, files, store, puts, settings }) })
+        let (files_stay, keepers) = (Arc::default(), Arc::default());
+        Ok(Self { inner: Arc::new(Inner { directory, files, store, puts, files_stay, keepers, settings }) })
     }
 
     /// Makes `bytes` durable, or gives them back inline for the transaction that names them.
@@ -146,6 +168,7 @@ impl Documents {
         let bytes = match self.inner.store.document(key).await {
             Ok(StoredDocument::Inline(bytes)) => bytes,
             Ok(StoredDocument::Repository { size_bytes }) => self.read(key, size_bytes).await?,
+            Ok(StoredDocument::Pruned { at }) => return Err(DocumentsError::Pruned { key: *key, at }),
             Err(StoreError::NotFound { .. }) => return Err(DocumentsError::NotFound(*key)),
             Err(other) => return Err(other.into()),
         };
@@ -154,6 +177,18 @@ impl Documents {
             return Err(DocumentsError::Damaged { key: *key, why: format!("its bytes have the hash {found}") });
         }
         Ok(bytes)
+    }
+
+    /// Whether the bytes of a document that [`Self::put`] answered are still there, whatever the store knows of it.
+    pub async fn keeps(&self, document: &DocumentRef) -> Result<bool> {
+        if document.inline.is_some() {
+            return Ok(true);
+        }
+        match self.inner.files.head(&location(&document.key)).await {
+            Ok(found) => Ok(found.size == document.size_bytes),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(other) => Err(self.meaning(&document.key, other)),
+        }
     }
 
     /// Errors when `size_bytes` more would leave less than the minimum of free space.
@@ -172,6 +207,8 @@ impl Documents {
         let size_bytes = bytes.len() as u64;
         let payload = PutPayload::from(bytes);
         let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let _files_stay = self.inner.files_stay.read().await;
+        crash_point!("documents.unwritten");
         match self.inner.files.put_opts(&location, payload.clone(), create).await {
             Ok(_) => {}
             Err(object_store::Error::AlreadyExists { .. }) => {
@@ -180,10 +217,15 @@ impl Documents {
                     warn!(document = %key, found = stored.size, expected = size_bytes, "a damaged document is replaced");
                     let replaced = self.inner.files.put(&location, payload).await;
                     replaced.map_err(|e| self.meaning(key, e))?;
+                } else {
+                    // Perhaps no row names it any more. From now on it is as young as a new one, until ours does.
+                    let file = self.inner.directory.join(location.as_ref());
+                    blocking(move || touch(&file)).await?;
                 }
             }
             Err(other) => return Err(self.meaning(key, other)),
         }
+        crash_point!("documents.unsynced");
         let file = self.inner.directory.join(location.as_ref());
         let directory = self.inner.directory.clone();
         blocking(move || sync_up_to(&file, &directory)).await
@@ -215,7 +257,7 @@ impl Documents {
 }
 
 /// `sha256/ab/cd/<hex>`: at most 256 entries a directory on the way.
-fn location(key: &DocumentKey) -> object_store::path::Path {
+pub(crate) fn location(key: &DocumentKey) -> object_store::path::Path {
     let hex = key.to_string();
     object_store::path::Path::from_iter(["sha256", &hex[..2], &hex[2..4], &hex])
 }
@@ -248,6 +290,12 @@ fn sync_up_to(file: &Path, top: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn touch(file: &Path) -> io::Result<()> {
+    let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
+    let times = Timestamps { last_access: time(UTIME_OMIT), last_modification: time(UTIME_NOW) };
+    Ok(rustix::fs::futimens(File::open(file)?, &times)?)
 }
 
 fn free_bytes(directory: &Path) -> io::Result<u64> {

@@ -4,6 +4,7 @@
 
 pub mod cause;
 pub mod id;
+pub mod inbound;
 pub mod notice;
 pub mod number;
 pub mod options;
@@ -15,9 +16,10 @@ pub mod time;
 
 pub use cause::{Cause, Class};
 pub use id::{AttemptId, FaxId, MessageId, NoticeId, ReceivedFaxId, ShortId};
+pub use inbound::ReceivedFormat;
 pub use notice::{NoticeKind, NoticeState, NotifyOn};
 pub use number::FaxNumber;
 pub use options::{BodyPlace, FaxOptions, ReportStyle};
 pub use page::{Paper, Quality};
-pub use state::{FaxState, Outcome};
+pub use state::{FaxState, Outcome, ReceivedState};
 pub use time::{Clock, SystemClock, Timestamp};

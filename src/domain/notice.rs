@@ -68,11 +68,13 @@ pub enum NoticeState {
     Sent,
     /// Nobody takes it; shown and counted, never dropped.
     Dead,
+    /// A received fax's mail that was taken and came back later; the default mailboxes have it instead.
+    Bounced,
     /// Recorded, and by rule not mailed: a null sender, a bulk mail, or `NOTIFY=NEVER`.
     Withheld,
 }
 
-words!(NoticeState { Owed = "owed", Sent = "sent", Dead = "dead", Withheld = "withheld" });
+words!(NoticeState { Owed = "owed", Sent = "sent", Dead = "dead", Bounced = "bounced", Withheld = "withheld" });
 
 /// Which final reports a recipient's sender asked for (RFC 3461 §4.1 NOTIFY).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

@@ -91,3 +91,17 @@ impl From<Outcome> for FaxState {
         }
     }
 }
+
+/// Where a received fax is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReceivedState {
+    /// Its call is under way.
+    Receiving,
+    /// Its call is over; mails are owed for it.
+    Received,
+    /// Every mailbox has it, or the default mailboxes instead.
+    Delivered,
+}
+
+words!(ReceivedState { Receiving = "receiving", Received = "received", Delivered = "delivered" });

@@ -2,7 +2,7 @@
 //!
 //! Replies are collected until the session wants to read (RFC 2920 §3.2). The timer for commands runs from the last whole command
 //! and that for content from the last block with an end for the whole mail, so that a client that drips octets is
-//! closed with 421. When the process drains, the mail under way may end and no new one may begin.
+//! closed with 421. A null sender that may submit no fax may still bring back a mail of ours. When the process drains, the mail under way may end and no new one may begin.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,8 +19,8 @@ use super::received::{self, Trace};
 use super::refusal::Refusal;
 use super::spool::Spool;
 use super::submission::{self, Envelope};
-use super::{Intake, policy};
-use crate::domain::{Cause, MessageId};
+use super::{Intake, bounce, policy};
+use crate::domain::{Cause, MessageId, NoticeId};
 use crate::store::{Ret, Source};
 
 /// What one read takes at most.
@@ -42,6 +42,10 @@ struct Connection<'a> {
     session: Session,
     out: Vec<u8>,
     envelope: Option<Envelope>,
+    /// Why this client may submit no fax. A null sender is let in all the same: a mail may come back from anywhere.
+    returns_only: Option<Refusal>,
+    /// The notice whose mail comes back in this transaction.
+    returned: Option<NoticeId>,
     spool: Spool,
     spool_error: Option<io::Error>,
     deadline: Instant,
@@ -74,6 +78,8 @@ impl<'a> Connection<'a> {
             session,
             out: Vec::new(),
             envelope: None,
+            returns_only: None,
+            returned: None,
             spool: Spool::new(&settings.spool),
             spool_error: None,
             content_deadline: None,
@@ -150,6 +156,9 @@ impl<'a> Connection<'a> {
     }
 
     async fn content(&mut self, chunk: &[u8]) {
+        if self.returned.is_some() && self.spool.size_bytes() >= bounce::READ_BYTES_MAX {
+            return;
+        }
         if self.spool_error.is_none()
             && let Err(error) = self.spool.push(chunk).await
         {
@@ -160,6 +169,8 @@ impl<'a> Connection<'a> {
 
     fn reset(&mut self) {
         self.envelope = None;
+        self.returns_only = None;
+        self.returned = None;
         self.spool.clear();
         self.spool_error = None;
     }
@@ -177,10 +188,17 @@ impl<'a> Connection<'a> {
     }
 
     async fn mail(&mut self, mail: &MailFrom) -> Decision {
-        if let Err(refusal) = policy::sender(self.intake, self.peer.ip(), mail).await {
+        let refusal = policy::sender(&self.intake.settings, self.peer.ip(), mail).err();
+        if let Some(refusal) = refusal.as_ref().filter(|_| mail.path.is_some()) {
             return Decision::Refuse(refusal.to_reply());
         }
+        // Better known before 25 MB than after.
+        if let Err(error) = self.intake.check_writable().await {
+            warn!(%error, "refused a mail for now: the store cannot be written");
+            return Decision::Refuse(Refusal::store_unavailable().to_reply());
+        }
         self.reset();
+        self.returns_only = refusal;
         let hello = self.session.client_name().unwrap_or_default();
         self.envelope = Some(Envelope {
             source: Source::Smtp,
@@ -197,6 +215,17 @@ impl<'a> Connection<'a> {
     }
 
     fn recipient(&mut self, rcpt: &RcptTo) -> Decision {
+        match bounce::recipient(self.intake, rcpt) {
+            Ok(None) => {}
+            Ok(Some(notice)) => return self.return_address(notice),
+            Err(refusal) => return Decision::Refuse(refusal.to_reply()),
+        }
+        if let Some(refusal) = &self.returns_only {
+            return Decision::Refuse(refusal.to_reply());
+        }
+        if self.returned.is_some() {
+            return Decision::Refuse(bounce::not_together().to_reply());
+        }
         let recipient = match policy::recipient(&self.intake.settings, rcpt) {
             Ok(recipient) => recipient,
             Err(refusal) => return Decision::Refuse(refusal.to_reply()),
@@ -215,6 +244,19 @@ impl<'a> Connection<'a> {
         Decision::Accept(Reply::new(250, "2.1.5", text))
     }
 
+    fn return_address(&mut self, notice: NoticeId) -> Decision {
+        let envelope = self.envelope.as_ref();
+        if envelope.is_some_and(|envelope| envelope.reverse_path.is_some()) {
+            return Decision::Refuse(bounce::not_null_sender().to_reply());
+        }
+        let alone = envelope.is_some_and(|envelope| envelope.recipients.is_empty());
+        if !alone || self.returned.is_some_and(|returned| returned != notice) {
+            return Decision::Refuse(bounce::not_together().to_reply());
+        }
+        self.returned = Some(notice);
+        Decision::Accept(Reply::new(250, "2.1.5", "returned mail is taken"))
+    }
+
     /// The end of the content: from here to the reply everything becomes durable.
     async fn message(&mut self) -> Result<Reply, Refusal> {
         if let Some(error) = self.spool_error.take() {
@@ -224,8 +266,16 @@ impl<'a> Connection<'a> {
         let Some(envelope) = self.envelope.take() else {
             return Err(Refusal::new(451, Cause::Internal, "the transaction is lost; send it again"));
         };
+        let _place = self.intake.place_to_finish(self.spool.size_bytes()).await?;
         // Bounds the memory of mails that are being read at the same time.
         let _permit = self.intake.finishing.acquire().await.map_err(|_| Refusal::store_unavailable())?;
+        if let Some(notice) = self.returned.take() {
+            let raw = self.spool.take(b"").await.map_err(|error| {
+                warn!(%error, "a returned mail could not be read back; the host was told to try again");
+                Refusal::store_unavailable()
+            })?;
+            return bounce::take(self.intake, notice, &raw).await;
+        }
         let id = MessageId::new();
         let trace = Trace {
             hello: self.session.client_name().unwrap_or("unknown"),

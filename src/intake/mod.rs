@@ -3,16 +3,20 @@
 //! Flow: [`run`] accepts connections → `connection` drives the session of the `smtp` crate → `policy` answers MAIL and RCPT ([`address`],
 //! the dial plan) → `submission` checks the mail, puts it to the documents and submits message and faxes to the store in one
 //! transaction → `250 2.0.0 accepted as F-…`. Commands submit by [`submit_mail`] and pass the same checks.
+//! A mail that comes back to the return address of a received fax's mail goes to `bounce` instead and is never faxed.
 //!
 //! Failure: what can be refused is refused in the dialogue, with cause and fix; store or documents away is 451 with nothing stored; a
-//! client that sends again because a 250 got lost is told the first id. Standards: RFC 5321, 3461, 3191, 3192, 4160, 4161.
+//! client that sends again because a 250 got lost is told the first id. What the store loses afterwards is submitted to it again
+//! (`ring`). Standards: RFC 5321, 3461, 3191, 3192, 4160, 4161.
 
 pub mod address;
+mod bounce;
 mod connection;
 mod directive;
 mod policy;
 mod received;
 mod refusal;
+mod ring;
 mod send;
 mod spool;
 mod submission;
@@ -23,11 +27,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -35,15 +40,21 @@ use tracing::{info, warn};
 use crate::config::{Config, DialConfig, RenderConfig, SipConfig, SmtpConfig};
 use crate::documents::Documents;
 use crate::domain::{Cause, Clock, NotifyOn, ReportStyle};
+use crate::mail::bounce::ReturnPaths;
 use crate::mail::mime::{Mail, MimeError};
-use crate::store::Store;
+use crate::store::{Instead, Store, StoreError};
 use address::AddressRules;
 pub use refusal::Refusal;
+pub use ring::watch;
 pub use send::{Handed, preview, submit_mail};
 pub use submission::Accepted;
 
-/// Mails that are read and stored at the same time: each is in memory as a whole, with its decoded parts.
-const FINISHING_MAX: usize = 4;
+/// Mails that are read and stored at the same time: as many as share one commit of the store.
+const FINISHING_MAX: usize = 128;
+/// How many of the largest mails take all of these places: each is in memory as a whole, with its decoded parts.
+const LARGEST_AT_ONCE: u64 = 4;
+/// How long a commit of the store says that it can be written. Each sender would cost a commit more otherwise.
+const WRITABLE_FOR: Duration = Duration::from_secs(1);
 /// After an error of accept (no file descriptors left) the next try waits.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Networks that may not submit share this part of the connections, so that they cannot keep others out.
@@ -64,6 +75,8 @@ pub struct IntakeSettings {
     pub render: RenderConfig,
     /// Kinds of reports that the configuration has not switched off.
     pub reports: NotifyOn,
+    /// Who gets a received fax whose mail comes back.
+    pub instead: Instead,
     /// Names of the covers that exist.
     pub covers: Vec<String>,
     /// Where large mails lie while they come in; it must exist.
@@ -112,8 +125,9 @@ impl IntakeSettings {
             reports: NotifyOn {
                 success: config.delivery.success != ReportStyle::Off,
                 failure: config.delivery.failure != ReportStyle::Off,
-                delay: true,
+                delay: config.delivery.delayed.is_some(),
             },
+            instead: Instead { mailboxes: config.inbound.default.clone(), domain: config.domain.clone() },
             covers,
             spool: config.data.join("spool"),
             timeouts: Timeouts::default(),
@@ -138,8 +152,12 @@ pub struct Intake {
     pub(crate) documents: Arc<Documents>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) readers: Readers,
+    pub(crate) returns: ReturnPaths,
     pub(crate) accepted: Arc<Notify>,
-    pub(crate) finishing: Semaphore,
+    finishing: Semaphore,
+    /// When the store was last seen to take writes; none since it did not.
+    written_at: Mutex<Option<Instant>>,
+    pub(crate) ring: ring::Ring,
 }
 
 impl Intake {
@@ -153,11 +171,50 @@ impl Intake {
         documents: Arc<Documents>,
         clock: Arc<dyn Clock>,
         readers: Readers,
+        returns: ReturnPaths,
         accepted: Arc<Notify>,
     ) -> io::Result<Self> {
         std::fs::create_dir_all(&settings.spool)?;
-        Ok(Self { settings, store, documents, clock, readers, accepted, finishing: Semaphore::new(FINISHING_MAX) })
+        let (finishing, ring) = (Semaphore::new(FINISHING_MAX), ring::Ring::default());
+        let written_at = Mutex::new(None);
+        Ok(Self { settings, store, documents, clock, readers, returns, accepted, finishing, written_at, ring })
     }
+
+    /// Waits for a place to read and store a mail of this size: it bounds the memory of those that do so at once.
+    pub(crate) async fn place_to_finish(&self, size_bytes: u64) -> Result<SemaphorePermit<'_>, Refusal> {
+        let places = places_for(size_bytes, self.settings.smtp.max_size_bytes);
+        self.finishing.acquire_many(places).await.map_err(|_| Refusal::store_unavailable())
+    }
+
+    /// Errors when nothing can be stored now, as far as a commit of a moment ago can tell.
+    pub(crate) async fn check_writable(&self) -> Result<(), StoreError> {
+        if self.written_at().is_some_and(|at| at.elapsed() < WRITABLE_FOR) {
+            return Ok(());
+        }
+        let checked = self.store.check_writable().await;
+        self.store_answered(checked.is_ok());
+        checked
+    }
+
+    /// Remembers whether the store has taken a write.
+    pub(crate) fn store_answered(&self, written: bool) {
+        *self.written_at() = written.then(Instant::now);
+        if !written {
+            self.ring.store_away();
+        }
+    }
+
+    fn written_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        // Whoever panicked in between left a whole value.
+        self.written_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place for each mail, and more for a large one: [`LARGEST_AT_ONCE`] of them take all.
+fn places_for(size_bytes: u64, max_size_bytes: u64) -> u32 {
+    let most = FINISHING_MAX as u64 / LARGEST_AT_ONCE;
+    let places = size_bytes.saturating_mul(most).div_ceil(max_size_bytes.max(1)).clamp(1, most);
+    u32::try_from(places).unwrap_or(1)
 }
 
 /// Listens on every address of `smtp.listen`.

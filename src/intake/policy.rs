@@ -6,7 +6,7 @@ use smtp::{MailFrom, OriginalRecipient, RcptTo};
 use tracing::{debug, info};
 
 use super::submission::Recipient;
-use super::{Intake, IntakeSettings, address, masked_address};
+use super::{IntakeSettings, address, masked_address};
 use crate::config::dialplan;
 use crate::domain::{Cause, NotifyOn};
 use crate::intake::refusal::Refusal;
@@ -18,9 +18,8 @@ pub(crate) fn is_relay(settings: &IntakeSettings, peer: IpAddr) -> bool {
     settings.smtp.relay.iter().any(|network| network.contains(&peer))
 }
 
-/// `MAIL FROM`: network, then sender, then whether anything can be stored now (better known before 25 MB than after).
-pub(crate) async fn sender(intake: &Intake, peer: IpAddr, mail: &MailFrom) -> Result<(), Refusal> {
-    let settings = &intake.settings;
+/// `MAIL FROM`: network, then sender.
+pub(crate) fn sender(settings: &IntakeSettings, peer: IpAddr, mail: &MailFrom) -> Result<(), Refusal> {
     if !is_relay(settings, peer) {
         info!(%peer, "refused a mail: the network is not in smtp.relay");
         let text = format!("{peer} may not send faxes here; ask the administrator to add your network to smtp.relay");
@@ -33,10 +32,6 @@ pub(crate) async fn sender(intake: &Intake, peer: IpAddr, mail: &MailFrom) -> Re
         let shown = if sender.is_empty() { "the null sender".to_owned() } else { address::quoted(sender) };
         let text = format!("{shown} may not send faxes here; ask the administrator to add it to smtp.senders");
         return Err(Refusal::new(550, Cause::SenderNotAllowed, text));
-    }
-    if let Err(error) = intake.store.check_writable().await {
-        tracing::warn!(%error, "refused a mail for now: the store cannot be written");
-        return Err(Refusal::store_unavailable());
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ pub async fn submit_mail(intake: &Intake, client: &str, handed: Handed) -> Resul
     };
     let head_bytes = raw.len();
     raw.extend_from_slice(&handed.mail);
-    let _permit = intake.finishing.acquire().await.map_err(|_| Refusal::store_unavailable())?;
+    let _place = intake.place_to_finish(raw.len() as u64).await?;
     submission::submit(intake, &envelope, id, raw, head_bytes).await
 }
 

@@ -44,6 +44,11 @@ impl Spool {
         Ok(())
     }
 
+    /// What it holds.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
     /// Everything, behind `head`. The spool is empty afterwards.
     pub(crate) async fn take(&mut self, head: &[u8]) -> io::Result<Vec<u8>> {
         let size = usize::try_from(self.size_bytes).map_err(io::Error::other)?;

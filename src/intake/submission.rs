@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::address::{self, AddressRules, FaxAddress, quoted};
@@ -17,6 +18,7 @@ use super::refusal::Refusal;
 use super::{Intake, IntakeSettings, Readers, masked_address};
 use crate::documents::DocumentsError;
 use crate::domain::{BodyPlace, Cause, FaxId, FaxOptions, MessageId, NotifyOn, ReportStyle, Timestamp};
+use crate::fault::crash_point;
 use crate::mail::mime::{Body, Mail};
 use crate::store::{
     DocumentKey, DocumentRef, Fax, FaxFilter, Message, NewFax, NewMessage, Ret, Source, StoreError, Submitted,
@@ -124,6 +126,7 @@ pub(crate) async fn submit(
     let checked = check(&intake.settings, intake.readers, mail)?;
     let idem_key = idem_key(envelope, &checked.mail, &checked.directives, &raw[head_bytes.min(raw.len())..]);
     let document = keep(intake, raw).await?;
+    crash_point!("intake.document-kept");
     let message = checked.compose(&intake.settings, envelope, document, id, idem_key);
     store(intake, message, checked.mail.attachments.len()).await
 }
@@ -321,10 +324,13 @@ async fn store(intake: &Intake, mut message: NewMessage, attachments: usize) -> 
     for _ in 0..ID_TRIES {
         match intake.store.submit(message.clone()).await {
             Ok(Submitted::Accepted { .. }) => {
+                crash_point!("intake.committed");
                 let faxes: Vec<FaxId> = message.faxes.iter().map(|fax| fax.id).collect();
                 let accepted = Accepted { message: message.id, faxes, attachments, duplicate: false };
                 log_accepted(&message, &accepted);
                 intake.accepted.notify_one();
+                intake.store_answered(true);
+                intake.ring.keep(message, Instant::now());
                 return Ok(accepted);
             }
             Ok(Submitted::Duplicate { message: first }) => {
@@ -339,6 +345,7 @@ async fn store(intake: &Intake, mut message: NewMessage, attachments: usize) -> 
                 message.faxes.iter_mut().for_each(|fax| fax.id = FaxId::new());
             }
             Err(error) => {
+                intake.store_answered(false);
                 warn!(%error, "a mail could not be stored; the client was told to try again");
                 return Err(Refusal::store_unavailable());
             }

@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::config::{RetryConfig, RetryRule, T38Config};
 use crate::documents::DocumentsSettings;
-use crate::domain::{BodyPlace, Paper, Quality, SystemClock};
+use crate::domain::{BodyPlace, Paper, Quality, SystemClock, Timestamp};
+use crate::mail::bounce::BounceKey;
 use crate::mail::mime::{Attachment, Body, Mailbox};
 use crate::store::{FaxFilter, FaxSummary};
-use crate::store::{SqliteSettings, SqliteStore};
+use crate::store::{SqliteSettings, SqliteStore, testing};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -30,7 +31,7 @@ struct Gateway {
     address: SocketAddr,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Gateway {
@@ -49,13 +50,14 @@ impl Gateway {
         let documents = Documents::open(folder.path().join("documents"), Arc::clone(&shared), documents).unwrap();
         let readers = Readers { read_mail, can_render: |media, _, _| media != "application/x-msdownload" };
         let intake =
-            Intake::new(settings, shared, Arc::new(documents), clock, readers, Arc::new(Notify::new())).unwrap();
+            Intake::new(settings, shared, Arc::new(documents), clock, readers, returns(), Arc::new(Notify::new()))
+                .unwrap();
         let intake = Arc::new(intake);
         let listeners = bind(&intake.settings.smtp.listen).await.unwrap();
         let address = listeners[0].local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(run(Arc::clone(&intake), listeners, shutdown.clone()));
-        Self { intake, store, address, shutdown, task, _folder: folder }
+        Self { intake, store, address, shutdown, task, folder }
     }
 
     async fn client(&self) -> Client {
@@ -67,6 +69,10 @@ impl Gateway {
     async fn faxes(&self) -> Vec<FaxSummary> {
         self.store.faxes(&FaxFilter::default()).await.unwrap()
     }
+}
+
+fn returns() -> ReturnPaths {
+    ReturnPaths::new(BounceKey::new([7; 32]), "fax.test")
 }
 
 struct Client {
@@ -134,6 +140,7 @@ fn settings(folder: &Path) -> IntakeSettings {
         number: "+99900000".into(),
         channels: 1,
         t38: T38Config {
+            remember: std::time::Duration::ZERO,
             enabled: true,
             ecm: true,
             max_rate_bps: 14_400,
@@ -148,6 +155,7 @@ fn settings(folder: &Path) -> IntakeSettings {
     IntakeSettings {
         address: AddressRules { domain: "fax.test".into(), country: Some("CH".into()) },
         reports: NotifyOn::default(),
+        instead: Instead { mailboxes: vec!["office@example.com".into()], domain: "fax.test".into() },
         smtp: SmtpConfig {
             listen: vec![([127, 0, 0, 1], 0).into()],
             relay: vec!["127.0.0.0/8".parse().unwrap()],
@@ -327,7 +335,10 @@ async fn only_listed_networks_and_senders_may_submit() {
     let mut client = some.client().await;
     client.say("EHLO a").await;
     assert!(client.say("MAIL FROM:<eve@elsewhere.test>").await.contains("(sender-not-allowed)"));
-    assert!(client.say("MAIL FROM:<>").await.contains("(sender-not-allowed)"));
+    // A null sender may bring a mail of ours back, and nothing else.
+    assert!(client.say("MAIL FROM:<>").await.starts_with("250"));
+    assert!(client.say("RCPT TO:<+41441234567@fax.test>").await.contains("(sender-not-allowed)"));
+    client.say("RSET").await;
     assert!(client.say("MAIL FROM:<anna@example.com>").await.starts_with("250"));
 }
 
@@ -560,4 +571,224 @@ async fn commands_submit_by_the_same_rules() {
     ] {
         assert_eq!(submit_mail(&gateway.intake, "t", handed).await.unwrap_err().cause, cause);
     }
+}
+
+#[test]
+fn four_of_the_largest_mails_take_every_place_and_small_ones_take_one_each() {
+    const MAX: u64 = 50_000_000;
+    for (size_bytes, places) in [(0, 1), (2048, 1), (MAX / 32, 1), (MAX / 32 + 1, 2), (MAX / 2, 16), (MAX, 32)] {
+        assert_eq!(places_for(size_bytes, MAX), places, "{size_bytes}");
+    }
+    assert_eq!((places_for(MAX * 9, MAX), places_for(1, 0)), (32, 32));
+    assert_eq!(FINISHING_MAX as u64, LARGEST_AT_ONCE * u64::from(places_for(MAX, MAX)));
+}
+
+/// The subjects of everything that is stored.
+async fn stored(gateway: &Gateway) -> Vec<String> {
+    let mut subjects: Vec<String> = gateway.faxes().await.into_iter().map(|fax| fax.subject).collect();
+    subjects.sort();
+    subjects
+}
+
+#[tokio::test]
+async fn mails_that_the_store_has_lost_are_stored_again_exactly_once_under_their_ids() {
+    let gateway = Gateway::start().await;
+    let (database, copy) = (gateway.folder.path().join("faxwell.db"), gateway.folder.path().join("copy"));
+    let send = async |id: &str, size: usize| {
+        let content = format!("Subject: {id}\r\n{}", mail(id, "", &"long text\r\n".repeat(size)));
+        gateway.client().await.send(&["+99910200@fax.test"], &content).await
+    };
+    send("before", 1).await;
+    testing::take_copy(&database, &copy).await;
+    // The second is too large for the row: it lies in the documents.
+    for (id, size) in [("small", 1), ("large", 4000)] {
+        assert!(send(id, size).await.starts_with("250"));
+    }
+    let before = stored(&gateway).await;
+    let mut ids: Vec<_> = gateway.faxes().await.into_iter().map(|fax| fax.fax.id).collect();
+    ids.sort();
+    testing::take_back_in_time(&database, &copy).await;
+    assert_eq!(stored(&gateway).await.len(), 1, "the store has forgotten what it had confirmed");
+    // One of them comes again before anybody has noticed.
+    let reply = send("small", 1).await;
+    assert!(reply.contains("accepted as"), "{reply}");
+
+    assert_eq!(ring::restore(&gateway.intake, Instant::now()).await.unwrap(), 2);
+    assert_eq!(stored(&gateway).await, before);
+    assert_eq!(ring::restore(&gateway.intake, Instant::now()).await.unwrap(), 0);
+    let again: Vec<_> = gateway.faxes().await.into_iter().map(|fax| fax.fax.id).collect();
+    assert_eq!(again.iter().filter(|id| ids.contains(id)).count(), 2, "before and large have their ids");
+    let large = gateway.faxes().await.into_iter().find(|fax| fax.subject == "large").unwrap().fax.message;
+    let raw = gateway.store.message(large).await.unwrap().raw;
+    assert!(gateway.intake.documents.get(&raw).await.unwrap().len() > 40_000);
+}
+
+#[tokio::test]
+async fn a_store_that_was_away_is_asked_as_soon_as_it_takes_a_mail_again() {
+    let gateway = Gateway::start().await;
+    let (database, copy) = (gateway.folder.path().join("faxwell.db"), gateway.folder.path().join("copy"));
+    testing::take_copy(&database, &copy).await;
+    tokio::spawn(watch(Arc::clone(&gateway.intake), fastrand::Rng::with_seed(7), gateway.shutdown.clone()));
+    let to = ["+99910200@fax.test"];
+    gateway.client().await.send(&to, &mail("lost", "", "x")).await;
+    gateway.intake.ring.store_away();
+    testing::take_back_in_time(&database, &copy).await;
+    gateway.client().await.send(&to, &mail("next", "", "x")).await;
+    let both = async { while gateway.faxes().await.len() < 2 {} };
+    tokio::time::timeout(LIMIT, both).await.expect("the lost mail is there again before half a minute is over");
+}
+
+#[tokio::test]
+async fn a_lost_mail_whose_bytes_are_gone_too_is_stored_again_so_that_its_sender_is_told() {
+    let gateway = Gateway::start().await;
+    let (database, copy) = (gateway.folder.path().join("faxwell.db"), gateway.folder.path().join("copy"));
+    testing::take_copy(&database, &copy).await;
+    let content = mail("large", "", &"long text\r\n".repeat(4000));
+    gateway.client().await.send(&["+99910200@fax.test"], &content).await;
+    testing::take_back_in_time(&database, &copy).await;
+    std::fs::remove_dir_all(gateway.folder.path().join("documents/sha256")).unwrap();
+    assert_eq!(ring::restore(&gateway.intake, Instant::now()).await.unwrap(), 1);
+    assert_eq!(gateway.faxes().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_whose_reply_got_lost_sends_again_and_is_told_the_first_id() {
+    let gateway = Gateway::start().await;
+    let (to, content) = ("+99910200@fax.test", mail("cut", "", "x"));
+    // RFC 1047: the connection breaks between the final dot and the 250.
+    let mut client = gateway.client().await;
+    for line in ["EHLO client.test", "MAIL FROM:<anna@example.com>", &format!("RCPT TO:<{to}>"), "DATA"] {
+        client.say(line).await;
+    }
+    client.write(format!("{content}\r\n.\r\n").as_bytes()).await;
+    drop(client);
+    let stored = async { while gateway.faxes().await.is_empty() {} };
+    tokio::time::timeout(LIMIT, stored).await.expect("a mail whose content is complete is accepted, whoever listens");
+    let first = gateway.faxes().await[0].fax.id.short();
+    let reply = gateway.client().await.send(&[to], &content).await;
+    assert!(reply.contains(first.as_str()) && reply.ends_with("(duplicate-submission)"), "{reply} names {first}");
+    assert_eq!(gateway.faxes().await.len(), 1);
+
+    // A day later the same mail is a new one.
+    let now = gateway.store.now().await.unwrap();
+    assert_eq!(gateway.store.forget_idem_keys(now.plus(LIMIT), 100).await.unwrap(), 1);
+    let reply = gateway.client().await.send(&[to], &content).await;
+    assert!(reply.contains(": 1 fax"), "{reply}");
+    assert_eq!(gateway.faxes().await.len(), 2);
+}
+
+/// A received fax whose mail to `sales@example.com` was taken; answers with its notice.
+async fn delivered(gateway: &Gateway) -> (crate::domain::ReceivedFaxId, crate::domain::NoticeId) {
+    use crate::domain::{ReceivedFaxId, ReceivedFormat};
+    use crate::store::{NewNotice, NewReceived, ReceivedEnd, ReceivedPage, testing};
+    let (store, owner, lease) = (&gateway.store, testing::owner("gw-a"), Duration::from_secs(60));
+    let fax = NewReceived {
+        id: ReceivedFaxId::new(),
+        call_no: 1,
+        line: "trunk1".into(),
+        called_number: "+41440000001".into(),
+        calling_number: None,
+        remote_id: None,
+        subaddress: None,
+        transport: None,
+    };
+    let document = testing::document(b"page 1");
+    let page = ReceivedPage {
+        page: 1,
+        document,
+        width_px: 1728,
+        height_px: 2292,
+        rate_bps: 14_400,
+        ecm: true,
+        damaged_lines: 0,
+    };
+    let token = store.begin_received(&owner, fax.clone(), page, lease).await.unwrap();
+    let notice = NewNotice::received(fax.id, "sales@example.com", ReceivedFormat::Pdf, "fax.test");
+    let end = ReceivedEnd { complete: true, cause: None, detail: None, route: None, notices: vec![notice.clone()] };
+    store.end_received(fax.id, token, end).await.unwrap();
+    let work = store.claim_notices(&owner, 1, lease).await.unwrap().remove(0);
+    store.notice_sent(notice.id, work.token, "mx1: 250 ok").await.unwrap();
+    (fax.id, notice.id)
+}
+
+fn delivery_report(action: &str) -> String {
+    format!(
+        "Subject: Delivery report\r\nContent-Type: multipart/report; boundary=B\r\n\r\n--B\r\n\
+         Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.test\r\n\r\n\
+         Final-Recipient: rfc822; sales@example.com\r\nAction: {action}\r\nStatus: 5.1.1\r\n\
+         Diagnostic-Code: smtp; 550 no such user\r\n\r\n--B--"
+    )
+}
+
+#[tokio::test]
+async fn a_mail_that_comes_back_from_anywhere_goes_to_the_default_mailboxes_and_is_no_fax() {
+    use crate::domain::NoticeState;
+    // Nobody may submit: what comes back needs no permission but its address.
+    let nobody = |settings: &mut IntakeSettings| settings.smtp.relay.clear();
+    let gateway =
+        Gateway::start_with(nobody, DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() }).await;
+    let (fax, notice) = delivered(&gateway).await;
+    let address = returns().address(notice, SystemClock.now()).unwrap();
+    let mut client = gateway.client().await;
+    client.say("EHLO mx.test").await;
+    for (action, states) in [
+        ("delayed", vec![NoticeState::Sent]),
+        ("failed", vec![NoticeState::Bounced, NoticeState::Owed]),
+        ("failed", vec![NoticeState::Bounced, NoticeState::Owed]),
+    ] {
+        assert!(client.say("MAIL FROM:<>").await.starts_with("250"));
+        assert!(client.say(&format!("RCPT TO:<{}>", address.as_str())).await.starts_with("250 2.1.5"));
+        assert!(client.say("DATA").await.starts_with("354"));
+        client.write(delivery_report(action).as_bytes()).await;
+        let reply = client.say("\r\n.").await;
+        assert!(reply.starts_with("250 2.0.0 noted"), "{reply}");
+        let mut found: Vec<_> = gateway.store.received(fax).await.unwrap().notices;
+        found.sort_by_key(|notice| notice.state == NoticeState::Owed);
+        assert_eq!(found.iter().map(|notice| notice.state).collect::<Vec<_>>(), states, "{action}");
+        if let Some(owed) = found.get(1) {
+            assert_eq!(owed.recipient.as_deref(), Some("office@example.com"));
+            assert_eq!(found[0].detail.as_deref(), Some("5.1.1 smtp; 550 no such user"));
+        }
+    }
+    assert!(gateway.faxes().await.is_empty(), "it never becomes a fax");
+}
+
+#[tokio::test]
+async fn a_return_address_takes_nothing_else_and_opens_no_way_in() {
+    let gateway = Gateway::start().await;
+    let (_, notice) = delivered(&gateway).await;
+    let now = SystemClock.now();
+    let address = returns().address(notice, now).unwrap().as_str().to_owned();
+    let old = returns().address(notice, Timestamp(now.0 - 15 * 86_400_000)).unwrap().as_str().to_owned();
+    let forged = ReturnPaths::new(BounceKey::new([8; 32]), "fax.test").address(notice, now).unwrap();
+    let mut client = gateway.client().await;
+    client.say("EHLO mx.test").await;
+    let fax = "+41441234567@fax.test";
+    for (from, to, last) in [
+        ("anna@example.com", vec![address.as_str()], "550 5.7.1"),
+        ("", vec![old.as_str()], "550 5.1.1"),
+        ("", vec![forged.as_str()], "550 5.1.1"),
+        ("", vec!["bounce+x@fax.test"], "550 5.1.1"),
+        ("", vec![address.as_str(), fax], "452 4.5.3"),
+        ("", vec![fax, address.as_str()], "452 4.5.3"),
+        ("", vec![address.as_str(), address.as_str()], "250 2.1.5"),
+    ] {
+        client.say("RSET").await;
+        assert!(client.say(&format!("MAIL FROM:<{from}>")).await.starts_with("250"));
+        let mut reply = String::new();
+        for to in &to {
+            reply = client.say(&format!("RCPT TO:<{to}>")).await;
+        }
+        assert!(reply.starts_with(last), "{from} {to:?}: {reply}");
+    }
+    let nobody = |settings: &mut IntakeSettings| settings.smtp.relay.clear();
+    let closed =
+        Gateway::start_with(nobody, DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() }).await;
+    let mut client = closed.client().await;
+    client.say("EHLO mx.test").await;
+    assert!(client.say("MAIL FROM:<anna@example.com>").await.starts_with("550 5.7.1"), "a stranger");
+    assert!(client.say("MAIL FROM:<>").await.starts_with("250"));
+    let reply = client.say(&format!("RCPT TO:<{fax}>")).await;
+    assert!(reply.starts_with("550 5.7.1") && reply.contains("smtp.relay"), "{reply}");
+    assert!(client.say("DATA").await.starts_with('5'), "no recipient, no mail");
 }

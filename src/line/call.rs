@@ -1,17 +1,24 @@
 //! One call for one fax, from its claim to its write-back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use foip::{CallOrder, CallReport};
 use tempfile::TempPath;
 use tokio_util::sync::CancellationToken;
 
+use super::journal::{Entry, Keep};
 use super::record::Recorder;
-use super::verdict::{self, Verdict};
+use super::verdict::{self, Lesson, Verdict};
+use super::watch::{Listed, Stop, UnderWay, Watch};
 use super::{Channel, Context};
 use crate::config::retry::{self, Decision};
 use crate::domain::{AttemptId, Cause, Class, Outcome, Timestamp};
-use crate::store::{AttemptEnd, CallWork, Fax, FinalEnd, NewAttempt, Next, Result as StoreResult, StoreError};
+use crate::fault::crash_point;
+use crate::store::{
+    AttemptEnd, AttemptFact, CallWork, Fax, FinalEnd, JournalFact, NewAttempt, Next, Order, Result as StoreResult,
+    StoreError,
+};
 use crate::work::Held;
 
 /// How long a fax waits for a line that takes calls.
@@ -46,7 +53,13 @@ pub(super) struct Call {
     work: CallWork,
     /// Renews the lease while the call lives, however it ends.
     _held: Held,
+    /// Where orders reach it.
+    _listed: Listed,
+    watch: Arc<Watch>,
+    /// Cancelled when the agent ends its calls.
     cancel: CancellationToken,
+    /// Cancelled with that, or when this call alone is given up.
+    give_up: CancellationToken,
 }
 
 /// No line takes this number's calls now: the fax goes back uncounted, or is over when its time is.
@@ -90,9 +103,31 @@ async fn finish(context: &Context, work: &CallWork, end: FinalEnd) -> StoreResul
 }
 
 impl Call {
-    pub(super) fn new(context: Context, channel: Channel, work: CallWork, cancel: CancellationToken) -> Self {
+    pub(super) fn new(
+        context: Context,
+        channel: Channel,
+        work: CallWork,
+        cancel: CancellationToken,
+        under_way: &UnderWay,
+    ) -> Self {
         let held = context.leases.hold([work.lease()]);
-        Self { context, channel, work, _held: held, cancel }
+        let give_up = cancel.child_token();
+        let page_count = work.fax.page_count.unwrap_or(0);
+        let watch = Arc::new(Watch::new(page_count, context.held_until.clone(), give_up.clone()));
+        let listed = under_way.add(work.fax.id, Arc::clone(&watch));
+        Self { context, channel, work, _held: held, _listed: listed, watch, cancel, give_up }
+    }
+
+    /// Where its end from our side is decided.
+    #[cfg(test)]
+    pub(super) fn watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.watch)
+    }
+
+    /// Whether it is given up before its first page.
+    #[cfg(test)]
+    pub(super) fn is_given_up(&self) -> bool {
+        self.give_up.is_cancelled()
     }
 
     /// Calls and writes back. Nothing is lost when this is cut off at any point: before the attempt row the lease
@@ -106,6 +141,7 @@ impl Call {
 
     async fn try_run(&self) -> StoreResult<()> {
         let store = &self.context.store;
+        crash_point!("line.claimed");
         let now = store.now().await?;
         if now >= self.work.fax.give_up_at {
             return give_up(&self.context, &self.work, Cause::Expired).await;
@@ -124,6 +160,10 @@ impl Call {
         };
         let id = attempt.id;
         let first_page = attempt.first_page;
+        // Past its own deadline an agent does not dial: the store may have given the fax to somebody else.
+        if self.context.held_until.is_over() {
+            return store.call_again(self.work.fax.id, self.work.token, now, "its lease could not be renewed").await;
+        }
         // The row exists before the first packet leaves: a crash in the call must not grant a free attempt.
         let number = match store.begin_attempt(self.work.fax.id, self.work.token, attempt).await {
             // A page was confirmed late, or another call to the number is open: the next claim sees it.
@@ -132,12 +172,20 @@ impl Call {
             }
             other => other?,
         };
+        crash_point!("line.attempt-begun");
         tracing::info!(
             fax = %self.work.fax.id.short(), number = %self.work.fax.number.masked(),
             line = %self.channel.line.name, attempt = number, first_page, "calling"
         );
-        let report = self.place(id, &document, first_page).await;
+        let report = if self.context.held_until.is_over() {
+            // The store took its time over the row.
+            self.watch.stop(Stop::LeaseOver);
+            CallReport::default()
+        } else {
+            self.place(id, &document, first_page).await
+        };
         drop(document);
+        crash_point!("line.call-over");
         self.write_back(id, report).await
     }
 
@@ -145,6 +193,7 @@ impl Call {
     async fn fetch_document(&self) -> Result<TempPath, String> {
         let key = self.work.fax.document.ok_or("the fax has no document")?;
         let bytes = self.context.documents.get(&key).await.map_err(|error| error.to_string())?;
+        let bytes = self.context.marker.mark(bytes, &self.work.message, &self.work.fax).await;
         let spool = &self.context.spool;
         let failed = |error: std::io::Error| format!("{}: {error}", spool.display());
         // Gone when dropped, whatever becomes of the call.
@@ -163,12 +212,14 @@ impl Call {
             page_count: self.work.fax.page_count.unwrap_or(0),
             first_page,
             subaddress: self.work.fax.subaddress.clone(),
-            allow_t38: t38_allowed(&self.work.earlier),
+            allow_t38: self.work.avoid_t38.is_none(),
             fax_id: self.work.fax.id.short().to_string(),
         };
-        let (recorder, writer) = Recorder::new(self.context.store.clone(), attempt);
+        let Context { store, journal, owner, .. } = &self.context;
+        let watch = Arc::clone(&self.watch);
+        let (recorder, writer) = Recorder::new(store.clone(), journal.clone(), &owner.node, attempt, watch);
         let writing = tokio::spawn(writer.run());
-        let cancel = self.cancel.child_token();
+        let cancel = self.give_up.child_token();
         let limit = call_limit(order.page_count.saturating_sub(first_page - 1));
         let mut call = std::pin::pin!(line.agent.call(order, Box::new(recorder), cancel.clone()));
         let report = tokio::select! {
@@ -188,9 +239,43 @@ impl Call {
     }
 
     pub(super) async fn write_back(&self, attempt: AttemptId, report: CallReport) -> StoreResult<()> {
+        let told = self.keep_end(attempt, &report).await;
+        let written = self.write_back_when_possible(attempt, &report).await;
+        let Context { store, journal, owner, .. } = &self.context;
+        match (told, &written) {
+            (Some(told), Ok(())) => journal.taken(told),
+            // Somebody else decides by it now.
+            (Some(told), Err(_)) => {
+                while let Err(error) = journal.tell(&**store, &owner.node, told).await {
+                    tracing::debug!(%error, "the store is away; the journal has the end of the call");
+                    tokio::time::sleep(STORE_WAIT).await;
+                }
+            }
+            (None, _) => {}
+        }
+        written
+    }
+
+    /// How the call ended, durable before the store is asked: were we gone before it answers, the settler judges by it.
+    async fn keep_end(&self, attempt: AttemptId, report: &CallReport) -> Option<Entry> {
+        let (_, end) = self.judge(report, self.work.fax.page_count.unwrap_or(0));
+        let journal = Arc::clone(&self.context.journal);
+        let fact = JournalFact::Fact(AttemptFact::Ended(end));
+        let kept = tokio::task::spawn_blocking(move || journal.write(attempt, fact, Keep::Durably)).await;
+        match kept {
+            Ok(Ok(entry)) => Some(entry),
+            Ok(Err(error)) => {
+                tracing::warn!(%attempt, %error, "the end of the call is not in the journal; the store alone has it");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    async fn write_back_when_possible(&self, attempt: AttemptId, report: &CallReport) -> StoreResult<()> {
         let mut judged = 0;
         loop {
-            match self.try_write_back(attempt, &report).await {
+            match self.try_write_back(attempt, report).await {
                 Err(StoreError::Unavailable(why)) => {
                     tracing::warn!(fax = %self.work.fax.id.short(), why, "the store is away; writing the call back again");
                     tokio::time::sleep(STORE_WAIT).await;
@@ -211,19 +296,45 @@ impl Call {
         let store = &self.context.store;
         // What is on record counts: a page's confirmation may be stored although the call was ended for it.
         let fax = store.fax(self.work.fax.id).await?.fax;
-        let report = CallReport { last_page_confirmed: fax.pages_confirmed, ..report.clone() };
-        let (verdict, end) = self.judge(&report, fax.page_count.unwrap_or(0));
+        let on_record = CallReport { last_page_confirmed: fax.pages_confirmed, ..report.clone() };
+        let (verdict, end) = self.judge(&on_record, fax.page_count.unwrap_or(0));
         tracing::info!(
             fax = %fax.id.short(), confirmed = fax.pages_confirmed,
             cause = verdict.cause().map(Cause::slug), detail = %end.detail, "the call is over"
         );
-        let next = self.next(&fax, &verdict, &end, &report, store.now().await?);
-        store.end_attempt(attempt, self.work.token, end, next).await
+        let now = store.now().await?;
+        self.learn(report, &verdict, &end, now).await;
+        let next = self.next(&fax, &verdict, &end, report, now);
+        store.end_attempt(attempt, self.work.token, end, next).await?;
+        crash_point!("line.written-back");
+        Ok(())
+    }
+
+    /// Remembers whether T.38 works with this number. Losing it costs the next call a few seconds.
+    async fn learn(&self, report: &CallReport, verdict: &Verdict, end: &AttemptEnd, now: Timestamp) {
+        let tried = if self.work.avoid_t38.is_some() { verdict::Tried::Audio } else { verdict::Tried::T38 };
+        let first_page = self.work.fax.pages_confirmed + 1;
+        let until = match verdict::lesson(report, verdict, tried, first_page) {
+            None => return,
+            Some(Lesson::AvoidT38) => now.plus(self.channel.line.remember_t38),
+            Some(Lesson::TryT38) => now,
+        };
+        let why = if report.t38_refused { "the far end refused T.38" } else { end.detail.as_str() };
+        if let Err(error) = self.context.store.avoid_t38(self.work.fax.id, until, why).await {
+            tracing::warn!(fax = %self.work.fax.id.short(), %error, "what the call taught about T.38 is not kept");
+        }
     }
 
     fn judge(&self, report: &CallReport, page_count: u32) -> (Verdict, AttemptEnd) {
         let verdict = verdict::judge(report, page_count);
         let end = verdict::attempt_end(report, &verdict);
+        if let (Some(stop), Verdict::Not(_)) = (self.watch.stopped(), &verdict) {
+            let cause = match stop {
+                Stop::Ordered(Order::Cancel) => Cause::Cancelled,
+                Stop::Ordered(Order::Hold) | Stop::LeaseOver | Stop::Storage(_) => Cause::RemoteHangup,
+            };
+            return (Verdict::Not(cause), AttemptEnd { cause: Some(cause), detail: stop.words(), ..end });
+        }
         if !self.cancel.is_cancelled() || !is_retry(&verdict) {
             return (verdict, end);
         }
@@ -246,8 +357,17 @@ impl Call {
             Verdict::Not(cause) => *cause,
         };
         let rules = &self.context.dial.retry;
-        if self.cancel.is_cancelled() && is_retry(verdict) {
-            return Next::Again { not_before: now };
+        let stopped = self.watch.stopped();
+        if fax.ordered == Some(Order::Cancel) && (stopped.is_some() || is_retry(verdict)) {
+            let cause = Some(Cause::Cancelled);
+            return Next::Final(FinalEnd::new(message, fax, Outcome::Cancelled, cause, None, domain));
+        }
+        match stopped {
+            // What cannot keep a page now is not asked again at once.
+            Some(Stop::Storage(_)) => return Next::Again { not_before: now.plus(NO_LINE_WAIT) },
+            Some(Stop::Ordered(_) | Stop::LeaseOver) => return Next::Again { not_before: now },
+            None if self.cancel.is_cancelled() && is_retry(verdict) => return Next::Again { not_before: now },
+            None => {}
         }
         if verdict::trunk_is_silent(report) && now < fax.give_up_at {
             // Nobody was called. The line is asked until it answers; one that answers OPTIONS alone must not be rung
@@ -273,14 +393,8 @@ fn call_limit(pages: u32) -> Duration {
     CALL_PER_PAGE.saturating_mul(pages).saturating_add(CALL_BASE).min(CALL_MAX)
 }
 
-/// T.38 and audio take turns after a call in which the machines did not come to terms over T.38.
-fn t38_allowed(earlier: &[Cause]) -> bool {
-    let failed = earlier.iter().rev().take_while(|c| matches!(c, Cause::T38Refused | Cause::TrainingFailed)).count();
-    failed % 2 == 0
-}
-
 /// T.30 §5.3.6.2.4: digits, plus and space.
-fn station_id(number: &str) -> String {
+pub(super) fn station_id(number: &str) -> String {
     let allowed = number.chars().filter(|c| c.is_ascii_digit() || matches!(c, '+' | ' '));
     allowed.take(STATION_ID_CHARS_MAX).collect()
 }

@@ -3,23 +3,29 @@
 //! ```text
 //! claim for free channels ─► attempt row ─► SIP, T.38 or G.711, T.30 (foip) ─► verdict ─► final with its notice,
 //!        ▲                     (before the         │ each confirmed page                  or ready again later
-//!        └── lines that answer  phone rings)       ▼ store.page_confirmed before the next page starts
+//!        └── lines that answer  phone rings)       ▼ journal (fsync) before the next page starts, store at once
 //! ```
 //!
 //! In comes a fax in state `ready`; out goes `sent`, `partial`, `failed`, `unknown`, or `ready` with a later
 //! `not_before`. A line whose trunk does not answer takes no calls until it does, so that a dead trunk uses up no
-//! attempts. When the store is away in the middle of a call, the page's confirmation waits for it and the call ends
-//! when that takes too long: a page is never followed by the next one before its confirmation is durable.
+//! attempts, and its faxes keep their place in the queue. When the store is away in the middle of a call, the call goes
+//! on as long as the [`journal`] can be written and the agent's leases surely hold; nobody is called meanwhile. A page is
+//! never followed by the next one before its confirmation is durable here or there.
 
 mod call;
+mod continued;
+pub mod journal;
+mod receive;
 mod record;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod watch;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,11 +34,17 @@ use foip::{Agent, AgentSettings, TrunkSettings};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::inbound::Mailboxes;
 use crate::config::{Config, DialConfig, SipConfig, dialplan};
 use crate::documents::Documents;
 use crate::domain::{Cause, FaxNumber};
-use crate::store::{CallWork, LineState, Owner, Result as StoreResult, Store};
+use crate::lifecycle::HeldUntil;
+use crate::store::{CallWork, LineState, Owner, Reach, Result as StoreResult, Store};
 use crate::work::{Hint, Leases};
+pub use continued::Marker;
+use journal::Journal;
+use receive::Receiver;
+use watch::UnderWay;
 
 /// A call's lease. Twice the longest failover of the store that was measured, so that one never ends a call.
 pub const CALL_LEASE: Duration = Duration::from_secs(45);
@@ -42,6 +54,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 /// No answer at all to the INVITE within this: the trunk is down. SIP's own 32 s are too long to try another line.
 const INVITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Faxes whose number no line carries that are refused in one claim.
+const REFUSALS_MAX: u32 = 16;
 
 /// Faxes whose time is over that are ended at once; the rest follow a few seconds later.
 const OVERDUE_MAX: u32 = 100;
@@ -53,10 +68,16 @@ pub struct Context {
     pub store: Arc<dyn Store>,
     /// The documents.
     pub documents: Arc<Documents>,
+    /// Marks the first page of a call that continues a fax.
+    pub marker: Marker,
     /// Who claims.
     pub owner: Owner,
     /// What the workers of this process hold.
     pub leases: Leases,
+    /// Until when they surely hold it.
+    pub held_until: HeldUntil,
+    /// Where facts of calls are durable at once.
+    pub journal: Arc<Journal>,
     /// The gateway's domain, for the `Message-ID` of reports.
     pub domain: String,
     /// Dialling and retry rules.
@@ -65,6 +86,8 @@ pub struct Context {
     pub spool: PathBuf,
     /// Wakes delivery when a report has become owed.
     pub delivery_hint: Hint,
+    /// Whom received faxes go to.
+    pub mailboxes: Mailboxes,
 }
 
 /// The agent: the part of the gateway that owns lines.
@@ -74,6 +97,9 @@ pub struct LineAgent {
     sip: BTreeMap<String, SipConfig>,
     lines: BTreeMap<String, Arc<Line>>,
     calls: TaskTracker,
+    /// Calls that come in are not answered any more.
+    draining: CancellationToken,
+    under_way: UnderWay,
     /// Ends the calls under way, after the page that is on the wire.
     stop_calls: CancellationToken,
     /// Wakes this stage when a call has ended and a channel is free again.
@@ -85,6 +111,8 @@ struct Line {
     name: String,
     channels: u32,
     trunk: TrunkSettings,
+    /// How long T.38 is not tried again with a number that it failed with.
+    remember_t38: Duration,
     agent: Agent,
     /// Kept up while the line lives; a trunk without user and password wants none.
     _registration: Option<RegistrationGuard>,
@@ -118,9 +146,11 @@ impl LineAgent {
     /// Binds the SIP addresses of every line of `config`.
     pub async fn start(config: &Config, context: Context, hint: Hint) -> Result<Self, LineError> {
         empty_spool(&context.spool).map_err(|source| LineError::Spool { path: context.spool.clone(), source })?;
+        let (calls, draining, stop_calls) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+        let calls_begun = Arc::new(AtomicI64::new(0));
         let mut lines = BTreeMap::new();
         for (name, settings) in &config.sip {
-            let agent = Agent::start(agent_settings(settings))
+            let agent = Agent::start(agent_settings(settings, context.mailboxes.any()))
                 .await
                 .map_err(|source| LineError::Start { line: name.clone(), source })?;
             let trunk = trunk_settings(name, settings);
@@ -129,33 +159,76 @@ impl LineAgent {
                 name: name.clone(),
                 channels: settings.channels,
                 trunk,
+                remember_t38: settings.t38.remember,
                 agent,
                 _registration: registration,
                 calls: AtomicU32::new(0),
                 down: Mutex::new(None),
             };
-            lines.insert(name.clone(), Arc::new(line));
+            let line = Arc::new(line);
+            if context.mailboxes.any() {
+                line.agent.incoming(Arc::new(Receiver {
+                    context: context.clone(),
+                    line: Arc::downgrade(&line),
+                    calls_begun: Arc::clone(&calls_begun),
+                    calls: calls.clone(),
+                    draining: draining.clone(),
+                    stop_calls: stop_calls.clone(),
+                }));
+            }
+            lines.insert(name.clone(), line);
         }
-        let stop_calls = CancellationToken::new();
-        Ok(Self { context, sip: config.sip.clone(), lines, calls: TaskTracker::new(), stop_calls, hint })
+        let (sip, under_way) = (config.sip.clone(), UnderWay::default());
+        Ok(Self { context, sip, lines, calls, under_way, draining, stop_calls, hint })
     }
 
-    /// Claims as many faxes as channels are free and starts their calls. Answers how many.
+    /// Claims faxes for the channels that are free and starts their calls. Answers how many.
     pub async fn step(&self) -> StoreResult<usize> {
-        let free: u32 = self.lines.values().filter(|line| line.is_up()).map(|line| line.free()).sum();
-        if free == 0 {
+        // The store may have given away what this agent would claim now.
+        if self.context.held_until.is_over() {
             return Ok(0);
         }
-        let claimed = self.context.store.claim_calls(&self.context.owner, free, CALL_LEASE).await?;
-        let count = claimed.len();
-        for work in claimed {
-            let fax = work.fax.id.short();
-            // One fax that cannot be written back is no reason to drop the others: its lease runs out.
-            if let Err(error) = self.start_call(work).await {
-                tracing::warn!(%fax, %error, "the fax cannot be given back; its lease will run out");
+        let mut count = 0;
+        // Each round takes a channel or is the last.
+        loop {
+            let (reach, limit) = self.reach();
+            let claimed = match limit {
+                0 => Vec::new(),
+                _ => self.context.store.claim_calls_to(&self.context.owner, &reach, limit, CALL_LEASE).await?,
+            };
+            if claimed.is_empty() {
+                return Ok(count);
+            }
+            count += claimed.len();
+            for work in claimed {
+                let fax = work.fax.id.short();
+                // One fax that cannot be written back is no reason to drop the others: its lease runs out.
+                if let Err(error) = self.start_call(work).await {
+                    tracing::warn!(%fax, %error, "the fax cannot be given back; its lease will run out");
+                }
             }
         }
-        Ok(count)
+    }
+
+    /// Which numbers have a free channel now, and how many faxes may be claimed at once so that each finds one.
+    fn reach(&self) -> (Vec<Reach>, u32) {
+        let free = |line: &String| self.lines.get(line).filter(|line| line.is_up()).map_or(0, |line| line.free());
+        let (mut reach, mut limit) = (Vec::new(), u32::MAX);
+        let all = dialplan::reach(&self.context.dial, &self.sip);
+        let count = all.len();
+        for (numbers, lines) in all {
+            // Numbers that no line ever carries are claimed for their refusal.
+            let free: u32 = if lines.is_empty() { REFUSALS_MAX } else { lines.iter().map(free).sum() };
+            if free > 0 {
+                reach.push(numbers);
+                limit = limit.min(free);
+            }
+        }
+        match reach.len() {
+            0 => (reach, 0),
+            all_of_them if all_of_them == count => (vec![Reach::everywhere()], limit),
+            _ => (reach, limit),
+        }
     }
 
     /// Starts the call of a claimed fax, or says why there is none.
@@ -165,7 +238,8 @@ impl LineAgent {
         }
         match self.line_for(&work.fax.number) {
             Ok(channel) => {
-                let call = call::Call::new(self.context.clone(), channel, work, self.stop_calls.child_token());
+                let cancel = self.stop_calls.child_token();
+                let call = call::Call::new(self.context.clone(), channel, work, cancel, &self.under_way);
                 let hint = self.hint.clone();
                 self.calls.spawn(async move {
                     call.run().await;
@@ -194,6 +268,16 @@ impl LineAgent {
         Ok(overdue.len())
     }
 
+    /// Passes on what people order about the faxes in calls now: the call ends when the page on the wire is over.
+    pub async fn look_for_orders(&self) -> StoreResult<()> {
+        if !self.under_way.is_empty() {
+            for (fax, order) in self.context.store.orders(&self.context.owner).await? {
+                self.under_way.order(fax, order);
+            }
+        }
+        Ok(())
+    }
+
     /// Says how the lines do, and asks those that are down whether they are back.
     pub async fn look_after_lines(&self) -> StoreResult<()> {
         for line in self.lines.values() {
@@ -202,11 +286,16 @@ impl LineAgent {
             }
             self.context.store.line_seen(&line.state(&self.context.owner.node)).await?;
         }
+        // What a call left that broke off between its facts.
+        if self.under_way.is_empty() {
+            self.context.journal.replay(&*self.context.store, &self.context.owner.node).await?;
+        }
         Ok(())
     }
 
     /// Ends: no new call; those under way may finish until `deadline` and are then hung up after their page.
     pub async fn drain(&self, deadline: Duration) {
+        self.draining.cancel();
         self.calls.close();
         if tokio::time::timeout(deadline, self.calls.wait()).await.is_err() {
             self.stop_calls.cancel();
@@ -307,8 +396,12 @@ impl Drop for Channel {
 fn empty_spool(folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.to_string_lossy().ends_with(call::SPOOLED) {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        if name.starts_with(receive::SPOOL_PREFIX) && entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(path)?;
+        } else if name.ends_with(call::SPOOLED) {
             std::fs::remove_file(path)?;
         }
     }
@@ -328,13 +421,22 @@ fn register(agent: &Agent, trunk: &TrunkSettings) -> Option<RegistrationGuard> {
     }
 }
 
-fn agent_settings(settings: &SipConfig) -> AgentSettings {
+/// The address that calls for this gateway's line come to.
+impl LineAgent {
+    /// Where the agent of this line listens for SIP; none when there is no such line.
+    pub fn local_addr(&self, line: &str) -> Option<SocketAddr> {
+        self.lines.get(line).map(|line| line.agent.local_addr())
+    }
+}
+
+fn agent_settings(settings: &SipConfig, receives: bool) -> AgentSettings {
     AgentSettings {
         bind: settings.bind,
         advertised: None,
         media_ports: None,
         user_agent: concat!("faxwell/", env!("CARGO_PKG_VERSION")).to_owned(),
-        incoming_max: 0,
+        // One more than can be taken: it is told that the line is busy.
+        incoming_max: if receives { settings.channels as usize + 1 } else { 0 },
         seed: fastrand::u64(..),
     }
 }

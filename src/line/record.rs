@@ -1,9 +1,10 @@
 //! Writes down what happens in a call while it happens.
 //!
-//! The observer lives on the media thread, the store on the async runtime. Every event goes through one channel, so
-//! their order is kept; for those that must be durable before the call goes on (a confirmed page, the end of the last
-//! page) the media thread waits for the answer. While it waits, T.30 waits: a page's confirmation takes milliseconds,
-//! and after [`COMMIT_WAIT_MAX`] the call is ended rather than the next page begun.
+//! The observer lives on the media thread, the store on the async runtime. Each event goes into the call journal first;
+//! a confirmed page and the end of the last one are durable there before the call goes on. The store follows at once,
+//! in order, or when it is back: a call that is connected goes on without it. Only when the journal cannot be written
+//! does the media thread wait for the store; when that cannot keep the page either, the call ends and no further page
+//! begins. Between pages the call is also ended when a person wants it so, or when its lease may be somebody else's.
 
 use std::sync::{Arc, mpsc as sync_mpsc};
 use std::time::Duration;
@@ -11,11 +12,15 @@ use std::time::Duration;
 use foip::call::{CallEvent, CallObserver, Refusal};
 use tokio::sync::mpsc;
 
+use super::journal::{Entry, Journal, Keep};
 use super::verdict;
+use super::watch::{Stop, Watch};
 use crate::domain::AttemptId;
-use crate::store::{AttemptFact, ConfirmedPage, Store, StoreError};
+use crate::fault::crash_point;
+use crate::store::{AttemptFact, ConfirmedPage, JournalFact, Store, StoreError};
 
-/// How long a call may wait for the store. Longer, and the far end thinks that we are gone (T.30 T2 is 6 s).
+/// How long a call may wait for the store when there is no journal. Longer, and the far end thinks that we are gone
+/// (T.30 T2 is 6 s).
 const COMMIT_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Pause before an unavailable store is asked again.
@@ -23,46 +28,70 @@ const STORE_RETRY_WAIT: Duration = Duration::from_millis(200);
 
 /// The observer of one call.
 pub(super) struct Recorder {
-    entries: mpsc::UnboundedSender<Entry>,
+    journal: Arc<Journal>,
+    attempt: AttemptId,
+    watch: Arc<Watch>,
+    facts: mpsc::UnboundedSender<Fact>,
 }
 
 /// The other end of it, on the async side.
 pub(super) struct Writer {
     store: Arc<dyn Store>,
+    journal: Arc<Journal>,
+    node: String,
     attempt: AttemptId,
-    entries: mpsc::UnboundedReceiver<Entry>,
+    facts: mpsc::UnboundedReceiver<Fact>,
 }
 
-struct Entry {
-    what: What,
-    /// Where the media thread waits, for what must be durable first.
-    done: Option<sync_mpsc::Sender<Result<(), StoreError>>>,
-}
-
-enum What {
-    Fact(AttemptFact),
-    Page(ConfirmedPage),
+/// A fact on its way to the store.
+enum Fact {
+    /// The journal has it.
+    Journaled(Entry),
+    /// The journal cannot be written; the media thread may wait for the answer.
+    Bare(JournalFact, Option<sync_mpsc::Sender<Result<(), StoreError>>>),
 }
 
 impl Recorder {
-    pub(super) fn new(store: Arc<dyn Store>, attempt: AttemptId) -> (Self, Writer) {
-        // Unbounded is bounded here: a call has a handful of events a page, and the media thread waits at each page.
-        let (sender, entries) = mpsc::unbounded_channel();
-        (Self { entries: sender }, Writer { store, attempt, entries })
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        journal: Arc<Journal>,
+        node: &str,
+        attempt: AttemptId,
+        watch: Arc<Watch>,
+    ) -> (Self, Writer) {
+        // Unbounded is bounded here: a call has a handful of events a page, and a limited number of pages.
+        let (sender, facts) = mpsc::unbounded_channel();
+        let writer = Writer { store, journal: Arc::clone(&journal), node: node.to_owned(), attempt, facts };
+        (Self { journal, attempt, watch, facts: sender }, writer)
     }
 
     fn note(&self, fact: AttemptFact) {
-        let _ = self.entries.send(Entry { what: What::Fact(fact), done: None });
+        let fact = JournalFact::Fact(fact);
+        let fact = match self.journal.write(self.attempt, fact.clone(), Keep::Lightly) {
+            Ok(entry) => Fact::Journaled(entry),
+            Err(_) => Fact::Bare(fact, None),
+        };
+        let _ = self.facts.send(fact);
     }
 
-    fn commit(&self, what: What) -> Result<(), Refusal> {
+    /// Keeps what the call must not go on without.
+    fn commit(&self, fact: JournalFact) -> Result<(), Refusal> {
+        let gone = |_| Refusal("the call is over".to_owned());
+        let why = match self.journal.write(self.attempt, fact.clone(), Keep::Durably) {
+            Ok(entry) => return self.facts.send(Fact::Journaled(entry)).map_err(gone),
+            Err(error) => error,
+        };
+        tracing::error!(attempt = %self.attempt, error = %why, "the call journal cannot be written; waiting for the store");
         let (done, answer) = sync_mpsc::channel();
-        self.entries.send(Entry { what, done: Some(done) }).map_err(|_| Refusal("the call is over".to_owned()))?;
-        match answer.recv_timeout(COMMIT_WAIT_MAX) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Refusal(format!("the page's confirmation cannot be stored: {error}"))),
-            Err(_) => Err(Refusal("the store took too long to keep the page's confirmation".to_owned())),
-        }
+        self.facts.send(Fact::Bare(fact, Some(done))).map_err(gone)?;
+        let stored = match answer.recv_timeout(COMMIT_WAIT_MAX) {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the store took too long".to_owned(),
+        };
+        Err(self
+            .watch
+            .stop(Stop::Storage(format!("neither the call journal ({why}) nor the store ({stored}) keeps it"))))
     }
 }
 
@@ -70,50 +99,75 @@ impl CallObserver for Recorder {
     fn event(&mut self, event: CallEvent) -> Result<(), Refusal> {
         match event {
             CallEvent::Ringing => self.note(AttemptFact::Ringing),
-            CallEvent::Answered => self.note(AttemptFact::Answered),
+            CallEvent::Answered => {
+                crash_point!("line.answered");
+                self.note(AttemptFact::Answered);
+            }
             CallEvent::Carried(transport) => {
                 self.note(AttemptFact::Carried { transport: verdict::transport(transport) });
             }
-            CallEvent::Trained { rate_bps, ecm, remote_id } => {
+            CallEvent::Trained { rate_bps, ecm, remote_id, subaddress: _ } => {
                 self.note(AttemptFact::Trained { rate_bps, ecm, remote_id });
+                return self.watch.may_begin_page();
             }
             CallEvent::PageStarted { page } => self.note(AttemptFact::PageStarted { page }),
-            CallEvent::Page { page, rate_bps, ecm, duration, blocks_resent, image: _ } => {
+            CallEvent::Page { page, rate_bps, ecm, duration, blocks_resent } => {
                 let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-                let page = ConfirmedPage { page, rate_bps, ecm, duration_ms, blocks_resent };
-                return self.commit(What::Page(page));
+                let confirmed = ConfirmedPage { page, rate_bps, ecm, duration_ms, blocks_resent };
+                crash_point!("line.page-confirmed");
+                self.commit(JournalFact::Page(confirmed))?;
+                crash_point!("line.page-journaled");
+                // After the last page there is nothing to keep from beginning.
+                return if self.watch.is_last(page) { Ok(()) } else { self.watch.may_begin_page() };
             }
-            CallEvent::PageRejected { page } => tracing::info!(page, "the far end rejected the page (RTN)"),
+            CallEvent::PageRejected { page } => {
+                tracing::info!(page, "the far end rejected the page (RTN)");
+                return self.commit(JournalFact::Fact(AttemptFact::PageRefused { page }));
+            }
+            // It did not take the page: no confirmation is outstanding any more.
+            CallEvent::PageAskedAgain { page } => {
+                tracing::info!(page, "the far end wants parts of the last page again (PPR)");
+                return self.commit(JournalFact::Fact(AttemptFact::PageRefused { page }));
+            }
             // Durable at once: after a crash this alone tells "may be complete over there" from "was not finished".
-            CallEvent::AllPagesSent => return self.commit(What::Fact(AttemptFact::AllPagesSent)),
+            CallEvent::AllPagesSent => {
+                crash_point!("line.last-page-out");
+                self.commit(JournalFact::Fact(AttemptFact::AllPagesSent))?;
+                crash_point!("line.last-page-noted");
+            }
         }
         Ok(())
     }
 }
 
 impl Writer {
-    /// Writes until the observer is gone and everything is written: what the far end was told is a fact, and it is
-    /// kept even when the call had to be ended because the store was away for too long.
+    /// Writes until the observer is gone and everything is written. What is cut off here is in the journal, and the
+    /// next start tells it.
     pub(super) async fn run(mut self) {
-        while let Some(entry) = self.entries.recv().await {
-            self.write(entry).await;
+        while let Some(fact) = self.facts.recv().await {
+            match fact {
+                Fact::Journaled(entry) => self.journaled(entry).await,
+                Fact::Bare(fact, waiting) => self.bare(fact, waiting).await,
+            }
         }
     }
 
-    async fn write(&self, entry: Entry) {
-        let mut waiting = entry.done;
+    async fn journaled(&self, entry: Entry) {
+        while let Err(error) = self.journal.tell(&*self.store, &self.node, entry).await {
+            tracing::debug!(attempt = %self.attempt, %error, "the store is away; the journal has it");
+            tokio::time::sleep(STORE_RETRY_WAIT).await;
+        }
+    }
+
+    async fn bare(&self, fact: JournalFact, mut waiting: Option<sync_mpsc::Sender<Result<(), StoreError>>>) {
         let deadline = tokio::time::Instant::now() + COMMIT_WAIT_MAX;
         loop {
-            let result = match &entry.what {
-                What::Fact(fact) => self.store.record_fact(self.attempt, fact.clone()).await,
-                What::Page(page) => self.store.page_confirmed(self.attempt, page.clone()).await,
-            };
-            match result {
+            match fact.tell(&*self.store, self.attempt).await {
                 Err(StoreError::Unavailable(why)) => {
                     if tokio::time::Instant::now() >= deadline
-                        && let Some(done) = waiting.take()
+                        && let Some(waiting) = waiting.take()
                     {
-                        let _ = done.send(Err(StoreError::Unavailable(why)));
+                        let _ = waiting.send(Err(StoreError::Unavailable(why)));
                     }
                     tokio::time::sleep(STORE_RETRY_WAIT).await;
                 }
@@ -121,8 +175,8 @@ impl Writer {
                     if let Err(error) = &other {
                         tracing::warn!(attempt = %self.attempt, %error, "an event of the call is not stored");
                     }
-                    if let Some(done) = waiting.take() {
-                        let _ = done.send(other);
+                    if let Some(waiting) = waiting {
+                        let _ = waiting.send(other);
                     }
                     return;
                 }

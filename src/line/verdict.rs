@@ -57,6 +57,41 @@ pub(crate) fn trunk_is_silent(report: &CallReport) -> bool {
     report.refused.is_none() && report.sip.as_ref().is_none_or(|sip| sip.local && sip.code == 408 && !sip.rang)
 }
 
+/// What a call was to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tried {
+    /// T.38, or audio when that was refused.
+    T38,
+    /// Audio at once, since T.38 had failed before.
+    Audio,
+}
+
+/// What a call teaches about its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lesson {
+    /// Audio at once, for some time.
+    AvoidT38,
+    /// Audio does no better: T.38 again.
+    TryT38,
+}
+
+/// Whether the machines came to terms over what was tried: refused, no training, or not one page.
+pub(crate) fn lesson(report: &CallReport, verdict: &Verdict, tried: Tried, first_page: u32) -> Option<Lesson> {
+    let no_terms = match verdict {
+        Verdict::Not(Cause::T38Refused) => true,
+        Verdict::Not(Cause::TrainingFailed | Cause::RemoteHangup) => {
+            report.fax_seen && report.refused.is_none() && report.last_page_confirmed < first_page
+        }
+        _ => false,
+    };
+    match tried {
+        Tried::T38 if report.t38_refused => Some(Lesson::AvoidT38),
+        Tried::T38 if no_terms && report.transport != Some(foip::Transport::G711) => Some(Lesson::AvoidT38),
+        Tried::Audio if no_terms => Some(Lesson::TryT38),
+        Tried::T38 | Tried::Audio => None,
+    }
+}
+
 /// The cause behind a SIP final answer that is not a success. Q.850, when given, is the more exact of the two.
 fn sip_cause(status: &SipStatus) -> Cause {
     // Our own timers: nothing at all came back, or nobody took the call.
@@ -270,5 +305,30 @@ mod tests {
         let end = attempt_end(&report, &judge(&report, 1));
         assert_eq!(end.detail, "486 Busy Here, Q.850 cause 17");
         assert_eq!((end.sip_code, end.q850, end.cause), (Some(486), Some(17), Some(Cause::Busy)));
+    }
+
+    #[test]
+    fn a_call_teaches_about_t38_only_when_the_machines_did_not_come_to_terms() {
+        let over = |transport| CallReport { transport: Some(transport), ..answered(12) };
+        let t38 = over(foip::Transport::T38);
+        let audio = over(foip::Transport::G711);
+        let refused = CallReport { t38_refused: true, ..audio.clone() };
+        let page = CallReport { last_page_confirmed: 2, ..t38.clone() };
+        let ours = CallReport { refused: Some("cancelled".into()), ..t38.clone() };
+        for (report, tried, first_page, expected) in [
+            (&t38, Tried::T38, 1, Some(Lesson::AvoidT38)),
+            (&audio, Tried::T38, 1, None),
+            (&refused, Tried::T38, 1, Some(Lesson::AvoidT38)),
+            (&audio, Tried::Audio, 1, Some(Lesson::TryT38)),
+            (&page, Tried::T38, 2, None),
+            (&page, Tried::T38, 3, Some(Lesson::AvoidT38)),
+            (&ours, Tried::T38, 1, None),
+        ] {
+            assert_eq!(lesson(report, &judge(report, 9), tried, first_page), expected, "{report:?} {tried:?}");
+        }
+        let sent = CallReport { t38_refused: true, last_page_confirmed: 9, ..audio };
+        assert_eq!(lesson(&sent, &Verdict::Sent, Tried::T38, 1), Some(Lesson::AvoidT38), "the next call is quicker");
+        let busy = CallReport { sip: Some(sip(486)), ..CallReport::default() };
+        assert_eq!(lesson(&busy, &judge(&busy, 9), Tried::Audio, 1), None);
     }
 }

@@ -1,21 +1,22 @@
-//! Builds the reports that the gateway mails: typed values in, octets out that any relay takes as they are.
+//! Builds the mails of the gateway: typed values in, octets out that any relay takes as they are.
 //!
 //! ```text
-//! multipart/report; report-type=delivery-status                       RFC 6522
-//! ├─ multipart/mixed                          only when there is a file to attach
+//! multipart/report; report-type=delivery-status                       RFC 6522, for a letter that reports on a mail
+//! ├─ multipart/mixed                          only when there are files to attach
 //! │  ├─ multipart/alternative
 //! │  │  ├─ text/plain                         complete without what follows
 //! │  │  └─ multipart/related                  only with a picture, else the text/html itself
 //! │  │     ├─ text/html
 //! │  │     └─ image/png, inline, Content-ID
-//! │  └─ application/pdf                       the pages
+//! │  └─ application/pdf, image/tiff           the pages
 //! ├─ message/delivery-status                                          RFC 3464
 //! └─ text/rfc822-headers, or message/rfc822 where RET=FULL asked for it
 //! ```
 //! The file lies inside the first part because a report has two or three parts and no more (RFC 6522 §3); mail
-//! programs show the first part as the mail and list its file as an attachment.
+//! programs show the first part as the mail and list its file as an attachment. A letter that reports on no mail (a
+//! received fax) is that first part alone.
 //!
-//! The same report gives the same octets, boundaries and date included. Lines end in CRLF, have 998 octets at most
+//! The same letter gives the same octets, boundaries and date included. Lines end in CRLF, have 998 octets at most
 //! (RFC 5322 §2.1.1) and only ASCII. No value of a peer can begin a new field: [`HeaderText`] has no CR, LF or NUL.
 
 #[cfg(test)]
@@ -188,15 +189,35 @@ pub enum Return {
 pub struct File {
     /// Its name.
     pub name: HeaderText,
-    /// `application/pdf`, `image/png`.
+    /// `application/pdf`, `image/png`, `image/tiff; application=faxbw`.
     pub media: &'static str,
     /// Its octets.
     pub bytes: Vec<u8>,
 }
 
-/// A report to build.
+/// Why a mail is made without a person (RFC 3834 §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auto {
+    /// It answers a mail.
+    Replied,
+    /// Something else brought it about.
+    Generated,
+}
+
+/// What a letter that reports on a mail adds for machines.
 #[derive(Debug, Clone)]
 pub struct Report<'a> {
+    /// The fields of RFC 3464.
+    pub status: DeliveryStatus,
+    /// The mail that is reported on, as it came; none when it is not available.
+    pub original: Option<&'a [u8]>,
+    /// How much of it is returned.
+    pub ret: Return,
+}
+
+/// A mail to build.
+#[derive(Debug, Clone)]
+pub struct Letter<'a> {
     /// Boundaries are made of it.
     pub notice: NoticeId,
     /// `Message-ID`.
@@ -209,6 +230,8 @@ pub struct Report<'a> {
     pub to: MailAddress,
     /// `Subject`.
     pub subject: HeaderText,
+    /// `Auto-Submitted`.
+    pub auto: Auto,
     /// `In-Reply-To` and `References`: the mail that is reported on.
     pub in_reply_to: Option<MessageIdText>,
     /// Further fields, `X-…`.
@@ -217,21 +240,17 @@ pub struct Report<'a> {
     pub language: &'static str,
     /// Complete without HTML.
     pub text: String,
-    /// HTML; a picture is referred to as `cid:` and [`Report::picture_cid`].
+    /// HTML; a picture is referred to as `cid:` and [`Letter::picture_cid`].
     pub html: String,
     /// Shown in the HTML.
     pub picture: Option<File>,
     /// The pages.
-    pub file: Option<File>,
+    pub files: Vec<File>,
     /// For machines.
-    pub status: DeliveryStatus,
-    /// The mail that is reported on, as it came; none when it is not available.
-    pub original: Option<&'a [u8]>,
-    /// How much of it is returned.
-    pub ret: Return,
+    pub report: Option<Report<'a>>,
 }
 
-impl Report<'_> {
+impl Letter<'_> {
     /// Content-ID of the picture of a notice.
     pub fn picture_cid(notice: NoticeId) -> String {
         format!("page-1.{}@faxwell", notice.0.simple())
@@ -239,25 +258,34 @@ impl Report<'_> {
 
     /// The mail: CRLF line ends, ASCII, ends in CRLF.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut parts = vec![self.readable(), self.delivery_status()];
-        parts.extend(self.original.map(|raw| original(raw, self.ret)));
-        let kind = ContentType::new("multipart/report").attribute("report-type", "delivery-status");
+        let auto = match self.auto {
+            Auto::Replied => "auto-replied",
+            Auto::Generated => "auto-generated",
+        };
         let mut message = MessageBuilder::new()
             .message_id(self.message_id.as_str())
             .date(Date::new(self.date.0.div_euclid(1000)))
             .header("From", from(&self.from))
             .header("To", Address::new_address(None::<&str>, self.to.as_str()))
             .header("Subject", Text::new(self.subject.as_str()))
-            // RFC 3834 §5.1: an answer to a mail, made without a person.
-            .header("Auto-Submitted", Raw::new("auto-replied"));
+            .header("Auto-Submitted", Raw::new(auto));
         if let Some(id) = &self.in_reply_to {
             message = message.in_reply_to(id.as_str()).references(id.as_str());
         }
         for (name, value) in &self.fields {
             message = message.header(*name, Text::new(value.as_str()));
         }
+        let body = match &self.report {
+            None => self.readable(),
+            Some(report) => {
+                let mut parts = vec![self.readable(), report.delivery_status()];
+                parts.extend(report.original.map(|raw| original(raw, report.ret)));
+                let kind = ContentType::new("multipart/report").attribute("report-type", "delivery-status");
+                self.multipart(kind, 1, parts)
+            }
+        };
         let mut out = Vec::new();
-        message.body(self.multipart(kind, 1, parts)).serialize(&mut out);
+        message.body(body).serialize(&mut out);
         out
     }
 
@@ -281,16 +309,19 @@ impl Report<'_> {
             }
         };
         let both = self.multipart(ContentType::new("multipart/alternative"), 3, vec![text, html]);
-        match &self.file {
-            None => both,
-            Some(file) => {
-                let attached = MimePart::new(file.media, file.bytes.as_slice())
-                    .header("Content-Disposition", file_field("attachment", file));
-                self.multipart(ContentType::new("multipart/mixed"), 2, vec![both, attached])
-            }
+        if self.files.is_empty() {
+            return both;
         }
+        let attached = self.files.iter().map(|file| {
+            MimePart::new(media_type(file.media), file.bytes.as_slice())
+                .header("Content-Disposition", file_field("attachment", file))
+        });
+        let parts = std::iter::once(both).chain(attached).collect();
+        self.multipart(ContentType::new("multipart/mixed"), 2, parts)
     }
+}
 
+impl Report<'_> {
     fn delivery_status(&self) -> MimePart<'static> {
         let mut text = String::new();
         for (name, value) in &self.status.message {
@@ -314,6 +345,13 @@ fn from(from: &NamedAddress) -> HeaderType<'_> {
 
 fn text_type(kind: &'static str) -> ContentType<'static> {
     ContentType::new(kind).attribute("charset", "utf-8")
+}
+
+/// `image/tiff; application=faxbw`: a type with its parameters.
+fn media_type(media: &'static str) -> ContentType<'static> {
+    let mut pieces = media.split("; ");
+    let kind = ContentType::new(pieces.next().unwrap_or_default());
+    pieces.filter_map(|piece| piece.split_once('=')).fold(kind, |kind, (name, value)| kind.attribute(name, value))
 }
 
 fn file_field<'x>(disposition: &'static str, file: &'x File) -> ContentType<'x> {

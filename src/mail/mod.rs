@@ -1,4 +1,6 @@
-//! Mail: reading MIME, building reports.
+//! Mail: reading MIME, building mails, return addresses and what comes back to them.
 
+pub mod bounce;
 pub mod build;
 pub mod mime;
+pub mod returned;

@@ -20,14 +20,16 @@ use tracing::{info, warn};
 
 use crate::documents::{Documents, DocumentsError};
 use crate::domain::Cause;
+use crate::fault::crash_point;
 use crate::mail::mime;
 use crate::store::{Fax, FinalEnd, LeaseToken, Message, Owner, RenderWork, RenderedPages, Store, StoreError};
-use crate::work::{Leases, Progress, WorkError, Worker, catch_panic};
+use crate::work::{Leases, Progress, WorkError, Worker, catch_panic, written_back};
 
 pub use orders::RenderSettings;
 
-/// A lease at the first claim; it is renewed while this works.
-const LEASE: Duration = Duration::from_secs(5 * 60);
+/// A lease at the first claim; it is renewed while this works. Short: when the answer to the claim gets lost, nobody
+/// works on the message until it has run out.
+const LEASE: Duration = Duration::from_secs(60);
 /// After so many dead processes the document is to blame. Documents are decoded in the converter's process, so a process
 /// of ours hardly ever dies of one: a machine that loses power again and again must not fail the mails that were
 /// being rendered.
@@ -127,6 +129,7 @@ impl Renderer {
             return Ok(Progress::Idle);
         };
         let _held = self.leases.hold(work.leases());
+        crash_point!("render.claimed");
         let document = unbroken(self.document(&work)).await;
         for (fax, token) in &work.faxes {
             let made = match &document {
@@ -134,7 +137,7 @@ impl Renderer {
                 Err(RenderError::Final { cause, detail }) => Err(RenderError::fatal(*cause, detail)),
                 Err(RenderError::Again(why)) => Err(RenderError::Again(why.clone())),
             };
-            match self.write_back(&work.message, fax, *token, made).await {
+            match written_back(|| self.write_back(&work.message, fax, *token, &made)).await {
                 Err(StoreError::LeaseLost(row)) => {
                     warn!(fax = %fax.id.short(), %row, "somebody else owns the fax now; these pages are dropped");
                 }
@@ -167,7 +170,9 @@ impl Renderer {
         let prepared = prepared.ok_or_else(|| RenderError::Again("no document was prepared".to_owned()))?;
         let finished = finish(&self.converter, &self.settings, message, fax, prepared).await?;
         let page_count = finished.page_count();
+        crash_point!("render.pages-made");
         let document = self.documents.put(finished.bytes, TIFF).await?;
+        crash_point!("render.document-kept");
         Ok(RenderedPages { document, page_count })
     }
 
@@ -176,16 +181,18 @@ impl Renderer {
         message: &Message,
         fax: &Fax,
         token: LeaseToken,
-        made: Result<RenderedPages, RenderError>,
+        made: &Result<RenderedPages, RenderError>,
     ) -> Result<(), StoreError> {
         match made {
             Ok(pages) => {
                 info!(fax = %fax.id.short(), pages = pages.page_count, to = %fax.number.masked(), "pages are made");
-                self.store.rendered(fax.id, token, pages).await
+                self.store.rendered(fax.id, token, pages.clone()).await?;
+                crash_point!("render.written-back");
+                Ok(())
             }
             Err(RenderError::Final { cause, detail }) => {
                 info!(fax = %fax.id.short(), %cause, "pages cannot be made");
-                let end = FinalEnd::not_sent(message, fax, cause, detail, &self.settings.domain);
+                let end = FinalEnd::not_sent(message, fax, *cause, detail.clone(), &self.settings.domain);
                 self.store.render_failed(fax.id, token, end).await
             }
             Err(RenderError::Again(why)) => self.again(message, fax, token, why).await,
@@ -193,15 +200,15 @@ impl Renderer {
     }
 
     /// This machine is to blame: later, unless the fax's time is over by then.
-    async fn again(&self, message: &Message, fax: &Fax, token: LeaseToken, why: String) -> Result<(), StoreError> {
+    async fn again(&self, message: &Message, fax: &Fax, token: LeaseToken, why: &str) -> Result<(), StoreError> {
         let not_before = self.store.now().await?.plus(AGAIN_AFTER);
         if not_before > fax.give_up_at {
             warn!(fax = %fax.id.short(), why, "pages could not be made in time");
-            let end = FinalEnd::not_sent(message, fax, Cause::Expired, why, &self.settings.domain);
+            let end = FinalEnd::not_sent(message, fax, Cause::Expired, why.to_owned(), &self.settings.domain);
             return self.store.render_failed(fax.id, token, end).await;
         }
         warn!(fax = %fax.id.short(), why, "pages are made later");
-        self.store.render_again(fax.id, token, not_before, &why).await
+        self.store.render_again(fax.id, token, not_before, why).await
     }
 }
 

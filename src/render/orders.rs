@@ -1,11 +1,12 @@
 //! What the converter is asked for: from mail, message and fax to its orders. Pure, so that preview and sending agree.
 
 use jiff::tz::TimeZone;
-use pages::{ConvertOrder, CoverFields, FinishOrder, HeaderLine, Part, Text};
+use pages::{ConvertOrder, CoverFields, FinishOrder, Part, Text};
 
 use super::RenderError;
-use crate::config::{Config, dialplan};
-use crate::domain::{BodyPlace, Cause, FaxNumber, FaxOptions, Paper, Quality};
+use crate::config::Config;
+use crate::documents::header_line;
+use crate::domain::{BodyPlace, Cause, FaxOptions, Paper, Quality};
 use crate::mail::mime::{Body, Mail};
 use crate::store::{Fax, Message};
 
@@ -25,13 +26,6 @@ impl RenderSettings {
     /// From the configuration; `zone` is the machine's.
     pub fn new(config: &Config, zone: TimeZone) -> Self {
         Self { domain: config.domain.clone(), max_pages: config.render.max_pages, zone, config: config.clone() }
-    }
-
-    /// Number of the line that calls this number first: 47 CFR 68.318(d) wants the sending machine's on the page.
-    fn sender_number(&self, to: &FaxNumber) -> String {
-        let plan = dialplan::plan(&self.config.dial, &self.config.sip, to).ok();
-        let line = plan.and_then(|plan| plan.lines.first().cloned());
-        line.and_then(|line| self.config.sip.get(&line)).map(|sip| sip.number.clone()).unwrap_or_default()
     }
 }
 
@@ -79,9 +73,8 @@ pub(super) fn finish(
     settings: &RenderSettings,
 ) -> FinishOrder {
     let at = message.accepted_at.to_jiff().to_zoned(settings.zone.clone());
-    let from_number = settings.sender_number(&fax.number);
+    let header = header_line(&settings.config, &settings.zone, message, fax);
     let options = &message.options;
-    let sender = message.from_name.clone().or_else(|| message.from_address.clone());
     let cover = options.cover.as_ref().map(|template| CoverFields {
         template: template.clone(),
         to_name: fax.to_name.clone(),
@@ -91,19 +84,13 @@ pub(super) fn finish(
         from_name: message.from_name.clone(),
         from_company: None,
         from_address: message.from_address.clone(),
-        from_number: Some(from_number.clone()).filter(|number| !number.is_empty()),
+        from_number: Some(header.sender_number.clone()).filter(|number| !number.is_empty()),
         subject: message.subject.clone(),
         date: at.strftime("%-d %B %Y, %H:%M %:z").to_string(),
         reference: options.reference.clone(),
         note,
         footer: format!("Sent by {}.", settings.domain),
     });
-    let header = HeaderLine {
-        date: at.strftime("%Y-%m-%d %H:%M %z").to_string(),
-        sender: sender.unwrap_or_else(|| settings.domain.clone()),
-        sender_number: from_number,
-        to_number: fax.number.to_string(),
-    };
     FinishOrder {
         paper: paper(options.paper),
         quality: quality(options.quality),

@@ -14,7 +14,7 @@ use super::*;
 use crate::config::Config;
 use crate::documents::DocumentsSettings;
 use crate::domain::{BodyPlace, FaxOptions, FaxState, NoticeState};
-use crate::store::testing::{TestStore, message, owner, sqlite};
+use crate::store::testing::{TestStore, expire, message, owner, sqlite};
 use crate::store::{FaxRecord, NewMessage};
 
 const MAIL: &[u8] = b"From: Anna <anna@example.com>\r\nSubject: Offer\r\n\r\nDear Sir\r\n";
@@ -151,6 +151,7 @@ async fn a_mail_over_which_workers_die_is_damaged() {
         // A worker that claims and is never heard of again.
         assert!(stage.test.store.claim_render(&owner("b"), LEASE).await.unwrap().is_some());
         stage.test.clock.advance(LEASE + Duration::from_secs(1));
+        expire(&*stage.test.store).await;
     }
     stage.renderer.render_next().await.unwrap();
     let fax = stage.record(faxes[0]).await.fax;

@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod journal_fact;
 pub mod model;
 mod report;
 mod sqlite;
@@ -18,9 +19,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::{AttemptId, FaxId, MessageId, NoticeId, ShortId, Timestamp};
+use crate::domain::{AttemptId, FaxId, MessageId, NoticeId, ReceivedFaxId, ShortId, Timestamp};
 pub use model::*;
-pub use sqlite::{SqliteSettings, SqliteStore, WriterStats};
+pub use sqlite::{Inspection, SqliteSettings, SqliteStore, WriterStats};
 
 /// Why the store did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +43,27 @@ pub enum StoreError {
     /// A constraint or trigger refused the move. Our mistake: it is logged and nothing has changed.
     #[error("the store refused an illegal move: {0}")]
     Refused(String),
+    /// The state does not allow what a person asked for; nothing has changed.
+    #[error("{what}: {why}; fix: {fix}")]
+    WrongState {
+        /// What is not done.
+        what: String,
+        /// Which state it is in, and why that forbids it.
+        why: String,
+        /// What the person can do.
+        fix: String,
+    },
     /// A new id met an old one; make another and repeat.
     #[error("the id {0} is taken")]
     IdTaken(String),
     /// The schema is newer or older than this program knows, or a second process uses the file.
     #[error("{0}")]
     Unusable(String),
+}
+
+/// The state does not allow what a person asked for.
+fn wrong_state(what: impl Into<String>, why: impl Into<String>, fix: impl Into<String>) -> StoreError {
+    StoreError::WrongState { what: what.into(), why: why.into(), fix: fix.into() }
 }
 
 /// Shorthand.
@@ -71,6 +87,18 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::IdTaken`] when an id or short id is another's: make new ids and repeat.
     async fn submit(&self, message: NewMessage) -> Result<Submitted>;
 
+    /// Which of these messages are not stored: a store that was taken back in time has lost what it had confirmed, and
+    /// the listener that holds them submits them again.
+    async fn missing(&self, messages: &[MessageId]) -> Result<Vec<MessageId>>;
+
+    /// Forgets the idempotency keys of messages accepted before: the same mail is a new one after that. Answers how many.
+    async fn forget_idem_keys(&self, before: Timestamp, limit: u32) -> Result<u64>;
+
+    /// `sent` → `bounced`: the mail of a received fax came back, and the mailboxes `instead` are owed it from now on. When
+    /// they all had it before and none of them has kept it, the notice is `dead`. Repeating it changes nothing. Answers
+    /// whether it was new. `Refused` for a notice that carries no received fax.
+    async fn notice_bounced(&self, notice: NoticeId, why: &str, instead: &Instead) -> Result<bool>;
+
     // ---- render/
 
     /// Leases every claimable fax in state `accepted` of one message: the most urgent, then the one that waits longest.
@@ -87,13 +115,25 @@ pub trait Store: Send + Sync + 'static {
 
     // ---- line/
 
-    /// Leases up to `limit` faxes in state `ready` whose time has come, urgent and old ones first; never two for one
-    /// number, and none for a number that a call is open for or leased for elsewhere. A fax with an open attempt is not
-    /// claimable before that is ended or settled.
-    async fn claim_calls(&self, owner: &Owner, limit: u32, lease: Duration) -> Result<Vec<CallWork>>;
+    /// Leases up to `limit` faxes in state `ready` whose time has come and whose number lies in one of `reach`, urgent
+    /// and old ones first; never two for one number, and none for a number that a call is open for or leased for
+    /// elsewhere. Not claimable are a fax with an open attempt, before that is ended or settled, and one that an order
+    /// waits for. What is not claimed keeps its place.
+    async fn claim_calls_to(
+        &self,
+        owner: &Owner,
+        reach: &[Reach],
+        limit: u32,
+        lease: Duration,
+    ) -> Result<Vec<CallWork>>;
+
+    /// The same for every number.
+    async fn claim_calls(&self, owner: &Owner, limit: u32, lease: Duration) -> Result<Vec<CallWork>> {
+        self.claim_calls_to(owner, &[Reach::everywhere()], limit, lease).await
+    }
 
     /// Leases up to `limit` faxes in state `ready` whose time is over, those that wait for their time or for a line too.
-    /// A fax with an open attempt is not among them.
+    /// A fax with an open attempt, one that is held and one that an order waits for are not among them.
     async fn claim_overdue(&self, owner: &Owner, limit: u32, lease: Duration) -> Result<Vec<CallWork>>;
 
     /// Records the attempt before the first packet leaves, counts it and answers its number. Repeating it with the same
@@ -116,6 +156,61 @@ pub trait Store: Send + Sync + 'static {
     /// `unknown` and another call not all. The lease is kept then.
     async fn end_attempt(&self, attempt: AttemptId, token: LeaseToken, end: AttemptEnd, next: Next) -> Result<()>;
 
+    /// Keeps a fact that no row takes, to be shown and tried again. Repeating it with the same id changes nothing.
+    async fn park_fact(&self, fact: ParkedFact) -> Result<()>;
+
+    /// Facts that are parked, oldest first.
+    async fn parked_facts(&self, limit: u32) -> Result<Vec<ParkedFact>>;
+
+    /// The fact is applied, or a person has dealt with it.
+    async fn unpark_fact(&self, id: uuid::Uuid) -> Result<()>;
+
+    /// What a call of this fax has taught about its number: audio alone until then. A time that is over forgets it.
+    async fn avoid_t38(&self, fax: FaxId, until: Timestamp, why: &str) -> Result<()>;
+
+    /// Orders for faxes that this owner holds a lease on, asked for between pages.
+    async fn orders(&self, owner: &Owner) -> Result<Vec<(FaxId, Order)>>;
+
+    // ---- line/, inbound
+
+    /// Stores a received fax with its first page, under a lease. Telling it again stores it once and answers the same
+    /// token.
+    async fn begin_received(
+        &self,
+        owner: &Owner,
+        fax: NewReceived,
+        first: ReceivedPage,
+        lease: Duration,
+    ) -> Result<LeaseToken>;
+
+    /// Stores a further page. Durable when it returns: the far end is told after that. The same page again changes
+    /// nothing. `LeaseLost` when its call was settled without it: the page must not be confirmed.
+    async fn received_page(&self, fax: ReceivedFaxId, token: LeaseToken, page: ReceivedPage) -> Result<()>;
+
+    /// `receiving` → `received` with the mails that carry it, in one transaction. Repeating it changes nothing.
+    async fn end_received(&self, fax: ReceivedFaxId, token: LeaseToken, end: ReceivedEnd) -> Result<()>;
+
+    /// Faxes in state `receiving` that nobody holds a lease on.
+    async fn stale_received(&self) -> Result<Vec<StaleReceived>>;
+
+    /// One received fax with everything that is known of it.
+    async fn received(&self, id: ReceivedFaxId) -> Result<ReceivedRecord>;
+
+    /// The received fax that people call by this id.
+    async fn find_received(&self, id: &ShortId) -> Result<ReceivedFaxId>;
+
+    /// Newest first.
+    async fn received_faxes(&self, filter: &ReceivedFilter) -> Result<Vec<Received>>;
+
+    /// Routes that a person set.
+    async fn inbound_routes(&self) -> Result<Vec<StoredRoute>>;
+
+    /// Sets a route, in place of one with its name.
+    async fn set_inbound_route(&self, rule: &crate::domain::inbound::Rule, by: &str) -> Result<()>;
+
+    /// Removes a route. `NotFound` when there is none.
+    async fn remove_inbound_route(&self, name: &str, by: &str) -> Result<()>;
+
     /// Gives a claimed fax back without an attempt (no channel, line down): not counted, due again at `not_before`.
     async fn call_again(&self, fax: FaxId, token: LeaseToken, not_before: Timestamp, why: &str) -> Result<()>;
 
@@ -128,19 +223,93 @@ pub trait Store: Send + Sync + 'static {
     /// Leases up to `limit` notices that are owed and due, oldest first. Counts the try.
     async fn claim_notices(&self, owner: &Owner, limit: u32, lease: Duration) -> Result<Vec<NoticeWork>>;
 
-    /// `owed` → `sent`; `taken_by` says which host took it with which reply.
+    /// `owed` → `sent`; `taken_by` says which host took it with which reply. A received fax is `delivered` when no further
+    /// notice of it is owed.
     async fn notice_sent(&self, notice: NoticeId, token: LeaseToken, taken_by: &str) -> Result<()>;
 
     /// Stays `owed`, due again at `not_before`.
     async fn notice_again(&self, notice: NoticeId, token: LeaseToken, not_before: Timestamp, why: &str) -> Result<()>;
 
-    /// `owed` → `dead`: nobody takes it. Shown and counted.
-    async fn notice_dead(&self, notice: NoticeId, token: LeaseToken, why: &str) -> Result<()>;
+    /// `owed` → `dead`: nobody takes it. Shown and counted. The mailboxes `instead` are owed what a received fax's mail
+    /// carries; none for every other kind.
+    async fn notice_dead(&self, notice: NoticeId, token: LeaseToken, why: &str, instead: &Instead) -> Result<()>;
+
+    /// `owed` → `withheld`: what it was to tell is not true any more.
+    async fn notice_withdrawn(&self, notice: NoticeId, token: LeaseToken, why: &str) -> Result<()>;
+
+    /// Owes a delayed notice for each fax that has waited for `after` since it was accepted and whose sender may hear
+    /// of it; once a fax. Answers how many.
+    async fn owe_delayed(&self, after: Duration, domain: &str, limit: u32) -> Result<u64>;
+
+    // ---- orders of people
+
+    // What the state does not allow is `WrongState` for all of them. `by` is who orders, for the story and the report.
+
+    /// Keeps a fax back: `accepted` or `ready` → `held`, until it is released; its time stands still meanwhile. A fax
+    /// that somebody works on follows `Soon`. Repeating it changes nothing. `WrongState` when it has ended.
+    async fn hold(&self, fax: FaxId, by: &str) -> Result<Ordered>;
+
+    /// `held` → where it was, given up as much later as it was held; or withdraws the order to hold it. `WrongState` when
+    /// it is not held.
+    async fn release(&self, fax: FaxId, by: &str) -> Result<()>;
+
+    /// Ends a fax as `cancelled` with its report, or as `sent` when all its pages are confirmed. A page on the wire is
+    /// finished first (`Soon`). `WrongState` when it has ended.
+    async fn cancel(&self, fax: FaxId, by: &str, domain: &str) -> Result<Ordered>;
+
+    /// Carries out the orders for faxes that nobody works on any more: no lease, no open attempt. Answers how many.
+    async fn carry_out_orders(&self, domain: &str) -> Result<u64>;
+
+    /// Lets a waiting fax be called now, or sends an ended one once more as a new fax of the same message, with
+    /// `give_up_after` from now. `WrongState` for one that was sent (unless all pages are asked for), was retried before
+    /// (retry the new one), is held, or is in a call, and when retention has removed what it would send.
+    async fn retry(&self, fax: FaxId, pages: RetryPages, by: &str, give_up_after: Duration) -> Result<Retried>;
+
+    /// Owes the mails of this fax once more, under their Message-IDs: its final report, or the received fax. `only` names
+    /// one mailbox. Answers how many, at least one; `WrongState` when none was taken or given up before.
+    async fn redeliver(&self, of: EventsOf, only: Option<&str>, by: &str) -> Result<u64>;
+
+    /// Sets or ends a legal hold: retention leaves the fax, its message and its other faxes alone. It being so already
+    /// changes nothing.
+    async fn set_legal_hold(&self, of: EventsOf, held: bool, by: &str) -> Result<()>;
+
+    // ---- retention and integrity
+
+    /// Removes what is over for long enough, at most `limit` of each: rows here, and the answer names the documents
+    /// whose files may go after that.
+    async fn prune(&self, rules: PruneRules) -> Result<Pruned>;
+
+    /// What [`Store::prune`] would remove; nothing changes.
+    async fn prunable(&self, rules: PruneRules) -> Result<Pruned>;
+
+    /// Documents in order of their keys, after this one.
+    async fn document_rows(&self, after: Option<DocumentKey>, limit: u32) -> Result<Vec<DocumentRow>>;
+
+    /// Looks at `limit` documents after this one: marks those that no row names, to be forgotten after `wait`, and
+    /// unmarks those that are named again.
+    async fn mark_unreferenced(&self, after: Option<DocumentKey>, limit: u32, wait: Duration) -> Result<Marked>;
+
+    /// Forgets marked documents whose wait is over and that still nobody names, and answers them: their files may go
+    /// after that.
+    async fn sweep_documents(&self, limit: u32) -> Result<Vec<DocumentKey>>;
+
+    /// Those of `keys` whose file in the repository a row needs.
+    async fn needed_documents(&self, keys: &[DocumentKey]) -> Result<Vec<DocumentKey>>;
+
+    /// When the oldest message that is kept was accepted.
+    async fn oldest_message(&self) -> Result<Option<Timestamp>>;
+
+    /// Writes a consistent copy of the whole store to a new file, synced, while everything goes on.
+    async fn backup_to(&self, path: &std::path::Path) -> Result<()>;
+
+    /// Makes a copy that was taken earlier fit to go on: no lease is held any more, and what had not ended is held or
+    /// goes on. `why` is what its faxes tell. Called once, before any worker claims.
+    async fn restored(&self, unended: Unended, why: &str) -> Result<Restored>;
 
     // ---- ownership and maintenance
 
     /// Extends those of the leases in `held` that this owner still holds, all in one transaction; never shortens one.
-    /// Answers how many. A lease that has run out and that nobody took meanwhile is still held.
+    /// Answers how many. A lease that has run out and was not freed meanwhile is still held, and is no suspect any more.
     ///
     /// What is not in `held` runs out: a claim whose answer got lost, or whose worker has failed, belongs to nobody in
     /// this process, and renewing it would keep its fax from everybody for ever.
@@ -150,7 +319,12 @@ pub trait Store: Send + Sync + 'static {
     /// open attempts become orphans. Called once at start, before any worker claims.
     async fn take_back(&self, owner: &Owner) -> Result<TakenBack>;
 
-    /// Attempts that are open while nobody holds a valid lease on their fax.
+    /// Marks leases that have run out and frees those whose grace is over, counted from the mark or from
+    /// [`ExpiryRules::reachable_since`], whichever is later. Only what is freed can be claimed or settled by somebody else:
+    /// until then its owner may be back. Freeing changes no token: a late write-back of the owner is `LeaseLost`.
+    async fn expire_leases(&self, rules: ExpiryRules) -> Result<Expired>;
+
+    /// Attempts that are open while nobody holds a lease on their fax.
     async fn orphans(&self) -> Result<Vec<Orphan>>;
 
     /// Closes an orphan and moves its fax on. `LeaseLost` when somebody settled it before or its owner is back;
@@ -168,6 +342,9 @@ pub trait Store: Send + Sync + 'static {
     /// One fax with everything that is known of it.
     async fn fax(&self, id: FaxId) -> Result<FaxRecord>;
 
+    /// What people call by this id: a fax, a received fax or a message.
+    async fn find(&self, id: &ShortId) -> Result<EventsOf>;
+
     /// The fax that people call by this id.
     async fn find_fax(&self, id: &ShortId) -> Result<FaxId>;
 
@@ -177,8 +354,11 @@ pub trait Store: Send + Sync + 'static {
     /// One message.
     async fn message(&self, id: MessageId) -> Result<Message>;
 
-    /// The events of a fax and of its message, oldest first.
-    async fn events(&self, fax: FaxId) -> Result<Vec<Event>>;
+    /// Events after the one with this number, oldest first; at most `limit`, and never more than 2000.
+    async fn events(&self, of: EventsOf, after: i64, limit: u32) -> Result<Vec<Event>>;
+
+    /// Number of the newest event that happened before this time; 0 when there is none.
+    async fn last_event_before(&self, time: Timestamp) -> Result<i64>;
 
     /// How many of what.
     async fn counts(&self) -> Result<Counts>;

@@ -1,5 +1,9 @@
 //! What the store takes and gives. Plain data; the rules are in the implementations and in the schema.
 
+mod orders;
+mod received;
+mod retention;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,8 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::domain::page::words;
 use crate::domain::{
     AttemptId, Cause, FaxId, FaxNumber, FaxOptions, FaxState, MessageId, NoticeId, NoticeKind, NoticeState, NotifyOn,
-    Outcome, Timestamp,
+    Outcome, ReceivedFaxId, ReceivedFormat, Timestamp,
 };
+pub use orders::*;
+pub use received::*;
+pub use retention::*;
 
 /// Who holds a lease: a node in one of its lives.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -30,6 +37,8 @@ pub enum Lease {
     Fax(FaxId, LeaseToken),
     /// Of a notice.
     Notice(NoticeId, LeaseToken),
+    /// Of a fax that is being received.
+    Received(ReceivedFaxId, LeaseToken),
 }
 
 /// SHA-256 of a document's bytes: its name everywhere.
@@ -86,6 +95,11 @@ pub enum StoredDocument {
     Repository {
         /// Its length.
         size_bytes: u64,
+    },
+    /// Retention removed the bytes.
+    Pruned {
+        /// When.
+        at: Timestamp,
     },
 }
 
@@ -271,6 +285,21 @@ pub struct Fax {
     pub accepted_at: Timestamp,
     /// When it became final.
     pub ended_at: Option<Timestamp>,
+    /// A person had this ended fax sent once more.
+    pub retry_of: Option<FaxId>,
+    /// First page to send; those before it arrived with [`Self::retry_of`].
+    pub begin_page: u32,
+    /// What a person ordered and nobody has carried out yet.
+    pub ordered: Option<Order>,
+    /// Whether retention leaves it alone.
+    pub legal_hold: bool,
+}
+
+impl Fax {
+    /// Whether all its pages are confirmed.
+    pub fn is_complete(&self) -> bool {
+        self.page_count == Some(self.pages_confirmed)
+    }
 }
 
 /// What a renderer works on: one message and those of its faxes that wait for pages.
@@ -326,6 +355,29 @@ pub struct NewNotice {
     pub header_message_id: String,
     /// Why it is recorded but not mailed.
     pub withheld: Option<String>,
+    /// What the mail of a received fax carries; none for every other kind.
+    pub format: Option<ReceivedFormat>,
+}
+
+/// Numbers that the same lines carry: those that begin with a prefix and with none of its exceptions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reach {
+    /// As in `+49`.
+    pub prefix: String,
+    /// Longer prefixes that other lines carry, as in `+4930`.
+    pub except: Vec<String>,
+}
+
+impl Reach {
+    /// Every number.
+    pub fn everywhere() -> Self {
+        Self { prefix: "+".to_owned(), except: Vec::new() }
+    }
+
+    /// Whether this is every number.
+    pub fn is_everywhere(&self) -> bool {
+        self.prefix == "+" && self.except.is_empty()
+    }
 }
 
 /// What a line agent works on.
@@ -341,6 +393,8 @@ pub struct CallWork {
     pub lease_until: Timestamp,
     /// Causes of the attempts so far, oldest first.
     pub earlier: Vec<Cause>,
+    /// Why T.38 is not to be tried with this number for now.
+    pub avoid_t38: Option<String>,
 }
 
 impl CallWork {
@@ -401,6 +455,42 @@ pub enum AttemptFact {
     },
     /// The last page's image and its end of procedure have left; a confirmation is outstanding.
     AllPagesSent,
+    /// The far end asked for a page again (RTN, PPR): no confirmation is outstanding any more.
+    PageRefused {
+        /// From 1, counted in the fax.
+        page: u32,
+    },
+    /// The call is over, and how. Closes nothing: who owns the attempt, or the settler, decides by it.
+    Ended(AttemptEnd),
+}
+
+/// A fact that no row takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ParkedFact {
+    /// Its id in the journal: parking it twice keeps it once.
+    pub id: uuid::Uuid,
+    /// Whose journal it comes from.
+    pub node: String,
+    /// The attempt that the store does not know, or that does not take it.
+    pub attempt: AttemptId,
+    /// What happened: a page, or another fact.
+    pub fact: JournalFact,
+    /// Why it was not applied.
+    pub why: String,
+    /// When it happened, by the agent's clock.
+    pub happened_at: Timestamp,
+    /// When it was parked, by the store's; ignored when writing.
+    pub parked_at: Timestamp,
+}
+
+/// What the journal of an agent holds of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JournalFact {
+    /// A confirmed page.
+    Page(ConfirmedPage),
+    /// Anything else.
+    Fact(AttemptFact),
 }
 
 /// A page that the far end confirmed.
@@ -474,8 +564,10 @@ pub struct Attempt {
     pub ended_at: Option<Timestamp>,
     /// Highest page whose image began to leave; 0 for none.
     pub page_started: u32,
-    /// Whether the last page and its end of procedure have left.
+    /// Whether the last page and its end of procedure have left, with their confirmation outstanding.
     pub all_pages_sent: bool,
+    /// How it ended, told as a fact and not yet decided upon.
+    pub told_end: Option<AttemptEnd>,
     /// How it ended.
     pub end: AttemptEnd,
 }
@@ -509,6 +601,27 @@ pub struct Orphan {
     pub earlier: Vec<Cause>,
 }
 
+/// When leases that have run out are taken from their owners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpiryRules {
+    /// From the first sight of a lease that has run out until it is freed.
+    pub grace: std::time::Duration,
+    /// The same where a call is open: an agent that is cut off may finish the page on the wire.
+    pub call_grace: std::time::Duration,
+    /// Since when the store has answered without a gap: after an outage all leases look expired at once, and the grace
+    /// begins anew.
+    pub reachable_since: Timestamp,
+}
+
+/// What became of leases that had run out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Expired {
+    /// Marked now.
+    pub suspects: u64,
+    /// Freed after their grace.
+    pub freed: u64,
+}
+
 /// What a restart found of its earlier lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TakenBack {
@@ -524,7 +637,9 @@ pub struct Notice {
     /// Its id.
     pub id: NoticeId,
     /// The fax it reports on.
-    pub fax: FaxId,
+    pub fax: Option<FaxId>,
+    /// The received fax it carries.
+    pub received: Option<ReceivedFaxId>,
     /// What it tells.
     pub kind: NoticeKind,
     /// Where it is.
@@ -539,8 +654,10 @@ pub struct Notice {
     pub sent_at: Option<Timestamp>,
     /// Tries so far.
     pub tries: u32,
-    /// Last error, or why it is withheld or dead, or who took it.
+    /// Last error, or why it is withheld, dead or bounced, or who took it.
     pub detail: Option<String>,
+    /// What the mail of a received fax carries.
+    pub format: Option<ReceivedFormat>,
 }
 
 /// A notice to compose and deliver.
@@ -550,8 +667,17 @@ pub struct NoticeWork {
     pub notice: Notice,
     /// Token of its lease.
     pub token: LeaseToken,
-    /// Everything about its fax.
-    pub record: FaxRecord,
+    /// Everything about what it tells of.
+    pub about: About,
+}
+
+/// What a notice tells of.
+#[derive(Debug, Clone)]
+pub enum About {
+    /// A fax that was to be sent.
+    Fax(Box<FaxRecord>),
+    /// A fax that came in.
+    Received(Box<ReceivedRecord>),
 }
 
 impl NoticeWork {
@@ -574,6 +700,19 @@ pub struct FaxRecord {
     pub pages: Vec<PageRecord>,
     /// The mails owed for it.
     pub notices: Vec<Notice>,
+    /// The fax that sends this one once more.
+    pub retried_as: Option<FaxId>,
+    /// What calls have taught about its number, while that is kept.
+    pub destination: Option<Destination>,
+}
+
+/// What calls have taught about a number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Destination {
+    /// Audio until then: T.38 failed.
+    pub avoid_t38_until: Timestamp,
+    /// The evidence, one line.
+    pub detail: String,
 }
 
 /// A line of `fax list`.
@@ -607,6 +746,19 @@ pub struct FaxFilter {
     pub limit: u32,
 }
 
+/// Whose events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventsOf {
+    /// A fax and its message.
+    Fax(FaxId),
+    /// A received fax.
+    Received(ReceivedFaxId),
+    /// A message and all its faxes.
+    Message(MessageId),
+    /// Everybody.
+    All,
+}
+
 /// Something that happened, for `log` and the console.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
@@ -616,6 +768,8 @@ pub struct Event {
     pub at: Timestamp,
     /// Which node said so.
     pub node: Option<String>,
+    /// The fax or received fax in its short form, else the message; none for what concerns a node.
+    pub of: Option<String>,
     /// `accepted`, `rendered`, `attempt`, `page`, `sent`, …
     pub kind: String,
     /// One line for people.
@@ -629,6 +783,8 @@ pub struct Counts {
     pub faxes: std::collections::BTreeMap<String, u64>,
     /// Calls that are open.
     pub calls: u64,
+    /// Facts of calls that no row takes.
+    pub parked_facts: u64,
     /// Notices by state.
     pub notices: std::collections::BTreeMap<String, u64>,
     /// When the fax that waits longest was accepted.

@@ -1,7 +1,15 @@
 //! Making the end of a fax: the outcome together with the one final report that belongs to it.
 
-use crate::domain::{Cause, FaxState, NoticeId, NoticeKind, Outcome, ReportStyle, Timestamp};
-use crate::store::model::{Fax, FinalEnd, Message, NewMessage, NewNotice};
+use sha2::{Digest, Sha256};
+
+use crate::domain::inbound::{Destination, Incoming};
+use crate::domain::{
+    Cause, FaxState, NoticeId, NoticeKind, Outcome, ReceivedFaxId, ReceivedFormat, ReportStyle, Timestamp,
+};
+use crate::store::model::{Fax, FinalEnd, Message, NewMessage, NewNotice, Received, ReceivedEnd};
+
+/// Octets of a mailbox's hash in a `Message-ID`: enough to keep the mailboxes of one fax apart.
+const MAILBOX_MARK_BYTES: usize = 6;
 
 impl FinalEnd {
     /// The end of `fax` with its final report, or with the reason why no mail may be sent.
@@ -20,7 +28,7 @@ impl FinalEnd {
         let withheld = withheld(message, fax, kind);
         let recipient = if withheld.is_none() { message.reverse_path.clone() } else { None };
         let header_message_id = format!("{}.{kind}@{domain}", fax.id.short());
-        let notice = NewNotice { id: NoticeId::new(), kind, recipient, header_message_id, withheld };
+        let notice = NewNotice { id: NoticeId::new(), kind, recipient, header_message_id, withheld, format: None };
         Self { outcome, cause, detail: detail.into(), notice }
     }
 
@@ -39,6 +47,57 @@ impl FinalEnd {
     /// The state that the fax takes.
     pub fn state(&self) -> FaxState {
         self.outcome.into()
+    }
+}
+
+impl NewNotice {
+    /// The mail that carries a received fax to one mailbox. It is always owed: who sends faxes is not who reads them.
+    ///
+    /// The `Message-ID` is made of the fax's id and the mailbox alone, so that whoever writes this end again writes the
+    /// same one, and a second mail for the mailbox cannot exist.
+    pub fn received(fax: ReceivedFaxId, mailbox: &str, format: ReceivedFormat, domain: &str) -> Self {
+        let digest = Sha256::digest(mailbox.as_bytes());
+        let mark = data_encoding::HEXLOWER.encode(&digest[..MAILBOX_MARK_BYTES]);
+        Self {
+            id: NoticeId::new(),
+            kind: NoticeKind::Received,
+            recipient: Some(mailbox.to_owned()),
+            header_message_id: format!("{}.received.{mark}@{domain}", fax.short()),
+            withheld: None,
+            format: Some(format),
+        }
+    }
+}
+
+impl ReceivedEnd {
+    /// The end of a received fax with a mail for each mailbox of `to`. `cause` is why the call broke; none when the end
+    /// of the document was confirmed.
+    pub fn new(
+        fax: ReceivedFaxId,
+        to: &Destination,
+        cause: Option<Cause>,
+        detail: impl Into<Option<String>>,
+        domain: &str,
+    ) -> Self {
+        Self {
+            complete: cause.is_none(),
+            cause,
+            detail: detail.into(),
+            route: to.route.clone(),
+            notices: to.to.iter().map(|mailbox| NewNotice::received(fax, mailbox, to.format, domain)).collect(),
+        }
+    }
+}
+
+impl Received {
+    /// What the rules ask about.
+    pub fn incoming(&self) -> Incoming {
+        Incoming {
+            did: self.called_number.clone(),
+            caller: self.calling_number.clone(),
+            tsi: self.remote_id.clone(),
+            subaddress: self.subaddress.clone(),
+        }
     }
 }
 
@@ -100,6 +159,10 @@ impl NewMessage {
             detail: None,
             accepted_at: at,
             ended_at: None,
+            retry_of: None,
+            begin_page: 1,
+            ordered: None,
+            legal_hold: false,
         };
         let faxes = self.faxes.into_iter().map(fax).collect();
         (message, faxes)

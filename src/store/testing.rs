@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use sqlx::{Connection, SqliteConnection};
 
 use super::*;
 use crate::domain::{Cause, Clock, FaxOptions, NoticeKind, NotifyOn, Outcome};
@@ -45,11 +46,86 @@ pub(crate) struct TestStore {
 
 /// An empty SQLite store whose clock stands still.
 pub(crate) async fn sqlite() -> TestStore {
+    sqlite_with(SqliteSettings::default()).await
+}
+
+/// The same, which is away as soon as somebody else locks its file.
+pub(crate) async fn impatient() -> TestStore {
+    sqlite_with(SqliteSettings { busy_timeout: Duration::from_millis(50), ..SqliteSettings::default() }).await
+}
+
+async fn sqlite_with(settings: SqliteSettings) -> TestStore {
     let directory = tempfile::tempdir().unwrap();
     let clock = ManualClock::new();
     let path = directory.path().join("faxwell.db");
-    let store = SqliteStore::open(path, clock.clone(), SqliteSettings::default()).await.unwrap();
+    let store = SqliteStore::open(path, clock.clone(), settings).await.unwrap();
     TestStore { store: Arc::new(store), clock, directory }
+}
+
+/// The same file opened once more, after the first store was closed.
+pub(crate) async fn open(test: &TestStore) -> Arc<SqliteStore> {
+    let path = test.directory.path().join("faxwell.db");
+    Arc::new(SqliteStore::open(path, test.clock.clone(), SqliteSettings::default()).await.unwrap())
+}
+
+async fn foreign(database: &std::path::Path) -> SqliteConnection {
+    SqliteConnection::connect(&format!("sqlite://{}", database.display())).await.unwrap()
+}
+
+/// Copies a database that is in use to a new file.
+pub(crate) async fn take_copy(database: &std::path::Path, copy: &std::path::Path) {
+    let copied = sqlx::query("VACUUM INTO $1").bind(copy.to_str().unwrap());
+    copied.execute(&mut foreign(database).await).await.unwrap();
+}
+
+/// Puts everything back as it was in the copy, in one transaction, while the store is open and in use.
+pub(crate) async fn take_back_in_time(database: &std::path::Path, copy: &std::path::Path) {
+    let mut connection = foreign(database).await;
+    let schema = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'";
+    let schema: Vec<(String, String, String)> = sqlx::query_as(schema).fetch_all(&mut connection).await.unwrap();
+    let of = |kind: &'static str| schema.iter().filter(move |(found, ..)| found == kind);
+    // The schema's own rules would refuse it.
+    let mut script = format!("PRAGMA foreign_keys = 0; ATTACH '{}' AS copy; BEGIN IMMEDIATE;", copy.display());
+    script.extend(of("trigger").map(|(_, name, _)| format!("DROP TRIGGER {name};")));
+    script.extend(
+        of("table").map(|(_, name, _)| format!("DELETE FROM {name}; INSERT INTO {name} SELECT * FROM copy.{name};")),
+    );
+    script.extend(of("trigger").map(|(_, _, sql)| format!("{sql};")));
+    script.push_str("COMMIT;");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut connection).await.unwrap();
+}
+
+/// Frees every lease that has run out, as if its grace were over.
+pub(crate) async fn expire(store: &dyn Store) -> Expired {
+    let rules = ExpiryRules { grace: Duration::ZERO, call_grace: Duration::ZERO, reachable_since: Timestamp(0) };
+    store.expire_leases(rules).await.unwrap()
+}
+
+/// A store that cannot be written until this is given back.
+pub(crate) struct Away(SqliteConnection);
+
+impl TestStore {
+    /// A person orders something about a fax in a call.
+    pub(crate) async fn order(&self, fax: FaxId, order: Order) {
+        let mut connection = foreign(&self.directory.path().join("faxwell.db")).await;
+        let query = sqlx::query("UPDATE faxes SET ordered = $2, ordered_by = 'anna' WHERE id = $1");
+        let done = query.bind(fax.to_string()).bind(order.as_str()).execute(&mut connection).await.unwrap();
+        assert_eq!(done.rows_affected(), 1);
+    }
+
+    /// Another program locks the file: nothing can be written, and it can be read.
+    pub(crate) async fn away(&self) -> Away {
+        let mut connection = foreign(&self.directory.path().join("faxwell.db")).await;
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+        Away(connection)
+    }
+}
+
+impl Away {
+    /// It can be written again.
+    pub(crate) async fn back(mut self) {
+        sqlx::raw_sql("ROLLBACK").execute(&mut self.0).await.unwrap();
+    }
 }
 
 /// A new life of a node.
@@ -116,6 +192,7 @@ pub(crate) fn pages(page_count: u32) -> RenderedPages {
 pub(crate) fn notice(kind: NoticeKind) -> NewNotice {
     let id = NoticeId::new();
     NewNotice {
+        format: None,
         id,
         kind,
         recipient: Some("anna@example.com".to_owned()),

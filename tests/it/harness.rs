@@ -100,6 +100,12 @@ impl Sandbox {
         self.dir.path().join("data")
     }
 
+    /// SIGKILL: nothing of it gets to run.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
@@ -279,6 +285,12 @@ pub(crate) fn mail(message_id: &str, to: &str, text: &str, attachments: &[(&str,
 pub(crate) fn pixels(tiff: &[u8]) -> Vec<fax_image::Bitmap> {
     let reader = fax_image::tiff::TiffReader::open(tiff).unwrap();
     (0..reader.page_count()).map(|page| reader.decode(page).unwrap()).collect()
+}
+
+/// A page without its header line, which says "continued" where a later call began.
+pub(crate) fn below_header(page: &fax_image::Bitmap) -> fax_image::Bitmap {
+    // The line's band is 5 of 297 mm.
+    page.crop_rows(page.height() / 50..page.height())
 }
 
 /// Tray files for a number, in the order in which they were written.

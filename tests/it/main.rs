@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot do without ends the test")]
 
+mod backup;
 mod bad_input;
+mod chaos;
 mod crash;
 mod harness;
+mod orders;
 mod outcomes;
 mod preview;
+mod receive;
+mod second_process;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Sandbox, Smtp, mail, pixels, received, wait_for};
+use crate::harness::{Sandbox, Smtp, below_header, mail, pixels, received, wait_for};
 
 /// What the sender of a three-page fax to a number is told.
 struct Expected {
@@ -215,8 +215,14 @@ fn check_tray(sandbox: &Sandbox, expected: &Expected) {
     // The far end of +999 2 0200 has the last page too: only its confirmation got lost.
     let arrived = if expected.number == "+99920200" { 3 } else { expected.pages.parse().unwrap() };
     assert_eq!(received.len(), arrived, "{}: pages in the tray", expected.number);
-    for (index, (ours, theirs)) in sent.iter().zip(&received).enumerate() {
-        assert!(ours == theirs, "{}: page {} differs", expected.number, index + 1);
+    let record = sandbox.json_lines(&["fax", "show", &id]).remove(0);
+    let calls = record["calls"].as_array().unwrap();
+    for (page, (ours, theirs)) in (1_u64..).zip(sent.iter().zip(&received)) {
+        let number = expected.number;
+        assert!(below_header(ours) == below_header(theirs), "{number}: page {page} differs");
+        // The first page of a call that goes on says so, and no other does.
+        let continued = page > 1 && calls.iter().any(|call| call["first_page"] == page);
+        assert_eq!(ours != theirs, continued, "{number}: header line of page {page}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 /// How a call carries the fax.
@@ -101,6 +102,8 @@ pub enum CallEvent {
         ecm: bool,
         /// CSI (or TSI) of the far end, printable ASCII.
         remote_id: String,
+        /// Receiving: T.33 subaddress that the caller asked for (T.30 SUB), printable ASCII.
+        subaddress: Option<String>,
     },
     /// A page's image has begun to leave (or to arrive). Numbered in the document, from 1.
     PageStarted {
@@ -108,7 +111,7 @@ pub enum CallEvent {
         page: u32,
     },
     /// Sending: MCF (or RTP) came for the page. The next page does not start before the observer returns.
-    /// Receiving: the page is complete in `image`; MCF is sent when the observer returns `Ok`.
+    /// Receiving: the observer has kept the page ([`CallObserver::page_received`]), and MCF leaves when this returns.
     Page {
         /// From 1.
         page: u32,
@@ -120,11 +123,16 @@ pub enum CallEvent {
         duration: Duration,
         /// ECM frames sent again.
         blocks_resent: u32,
-        /// The page as single-page TIFF, when receiving.
-        image: Option<Vec<u8>>,
     },
-    /// Sending: the far end said that the page arrived badly (RTN).
+    /// Sending: the far end said that the page arrived badly (RTN). It is sent again, or the call ends; if it was the last
+    /// one, its confirmation is no longer outstanding. Receiving: we said so.
     PageRejected {
+        /// From 1.
+        page: u32,
+    },
+    /// Sending: after [`CallEvent::AllPagesSent`] the far end wants parts of the last page again (PPR): it has not taken the
+    /// page, and its confirmation is not outstanding until `AllPagesSent` comes again.
+    PageAskedAgain {
         /// From 1.
         page: u32,
     },
@@ -138,10 +146,51 @@ pub enum CallEvent {
 #[error("{0}")]
 pub struct Refusal(pub String);
 
+/// A page that has arrived completely and is not yet confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedPage {
+    /// In this call, from 1. A page that the sender repeats because our MCF was lost does not come a second time.
+    pub page: u32,
+    /// The page as single-page TIFF-F, MMR.
+    pub image: Vec<u8>,
+    /// Pixels of a line.
+    pub width_px: u32,
+    /// Lines.
+    pub height_px: u32,
+    /// Bits per second.
+    pub rate_bps: u32,
+    /// Whether error correction was on.
+    pub ecm: bool,
+    /// From the start of its image to its end, in the call's own clock.
+    pub duration: Duration,
+    /// Whether EOP came with it: the fax is complete when this page is.
+    pub last: bool,
+    /// Lines that could not be decoded; 0 with error correction. A page with too many never comes here.
+    pub damaged_lines: u32,
+}
+
+/// Whether a received page is kept, or when that will be known.
+#[derive(Debug)]
+pub enum Keeping {
+    /// It is durable, and MCF may leave; or it cannot be kept, and the call ends without MCF.
+    Done(Result<(), Refusal>),
+    /// The answer will come. The media thread blocks for a moment, then holds the sender off (RNR) for up to 50 s of the
+    /// call's clock. Without error correction there is no RNR, and it blocks 3 s at most. A sender that goes unanswered, for
+    /// whatever reason, ends the call without MCF; the answer is then lost.
+    Pending(Receiver<Result<(), Refusal>>),
+}
+
 /// Sees the events of a call, in order. Called on a thread where blocking up to two seconds is harmless.
 pub trait CallObserver: Send {
     /// One event.
     fn event(&mut self, event: CallEvent) -> Result<(), Refusal>;
+
+    /// Receiving: a page to make durable, each page once and in order. MCF does not leave before the answer is `Ok`;
+    /// [`CallEvent::Page`] follows then. A page that was kept and for which no such event followed was never confirmed:
+    /// the sender holds it for unsent.
+    fn page_received(&mut self, page: ReceivedPage) -> Keeping {
+        Keeping::Done(Err(Refusal(format!("page {} came to an end that keeps none", page.page))))
+    }
 }
 
 /// A SIP final answer, or one that we made up ourselves (`local`).
@@ -170,18 +219,40 @@ pub struct T30Status {
     pub text: String,
 }
 
+/// How punctual the media thread was in real time: 20 ms of signal that left later than they were due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lateness {
+    /// Pieces of 20 ms in all; none in lock-step.
+    pub ticks: u64,
+    /// Left more than 20 ms late.
+    pub over_20_ms: u64,
+    /// Left more than 100 ms late: a far end's jitter buffer has run dry.
+    pub over_100_ms: u64,
+    /// The worst of them.
+    pub max: Duration,
+}
+
+impl Lateness {
+    pub(crate) fn note(&mut self, late: Duration) {
+        self.ticks += 1;
+        self.over_20_ms += u64::from(late > Duration::from_millis(20));
+        self.over_100_ms += u64::from(late > Duration::from_millis(100));
+        self.max = self.max.max(late);
+    }
+}
+
 /// All the evidence of a call.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CallReport {
     /// The INVITE's final answer.
     pub sip: Option<SipStatus>,
-    /// How T.30 ended, if the call was answered.
+    /// How T.30 ended; none when no media ever ran.
     pub t30: Option<T30Status>,
     /// How the fax was carried last.
     pub transport: Option<Transport>,
     /// Whether the far end refused our offer of T.38 (488, 415, 606, port 0).
     pub t38_refused: bool,
-    /// Last bit rate.
+    /// Last bit rate agreed on.
     pub rate_bps: Option<u32>,
     /// Whether error correction was on.
     pub ecm: Option<bool>,
@@ -189,7 +260,7 @@ pub struct CallReport {
     pub remote_id: Option<String>,
     /// Highest page confirmed in this call, numbered in the document; 0 for none.
     pub last_page_confirmed: u32,
-    /// Whether the last page and its end of procedure have left.
+    /// Whether the last page and its end of procedure have left (sending), or have come.
     pub all_pages_sent: bool,
     /// A page was rejected (RTN) and not confirmed afterwards.
     pub page_rejected: bool,
@@ -199,7 +270,9 @@ pub struct CallReport {
     pub fax_seen: bool,
     /// Whether the far end hung up (BYE) before T.30 was over.
     pub remote_hung_up: bool,
-    /// An observer refused, with its words; the call was ended for it.
+    /// Nothing of the far end was heard for too long, and the call was given up.
+    pub dead: bool,
+    /// An observer refused, or a received page was too damaged to confirm, in words; the call was ended for it.
     pub refused: Option<String>,
     /// UDPTL or RTP packets lost and repaired.
     pub packets_lost: u64,
@@ -207,6 +280,8 @@ pub struct CallReport {
     pub packets_recovered: u64,
     /// From the answer to the end, in the call's own clock.
     pub duration: Duration,
+    /// Whether this machine kept up with the call.
+    pub lateness: Lateness,
 }
 
 /// A media address with the law of its audio.

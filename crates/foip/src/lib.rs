@@ -21,5 +21,8 @@ mod sip;
 pub mod udptl;
 
 pub use agent::{Agent, AgentError, AgentSettings};
-pub use call::{CallEvent, CallObserver, CallOrder, CallReport, SipStatus, T30Status, Transport, TrunkSettings};
+pub use call::{
+    CallEvent, CallObserver, CallOrder, CallReport, Keeping, Lateness, ReceivedPage, Refusal, SipStatus, T30Status,
+    Transport, TrunkSettings,
+};
 pub use far_end::{FarEnd, FarEndError, FarEndSettings};

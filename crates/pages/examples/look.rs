@@ -87,6 +87,7 @@ fn cover() -> CoverFields {
 
 fn header() -> HeaderLine {
     HeaderLine {
+        remark: String::new(),
         date: "2026-11-22 04:31 +0100".to_owned(),
         sender: "Contoso Ltd".to_owned(),
         sender_number: "+1 214 555 0100".to_owned(),

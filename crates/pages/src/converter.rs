@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::Semaphore;
 
-use crate::order::{ConvertError, ConvertOrder, ErrorKind, FinishOrder, Order, Result};
+use crate::order::{Bound, ConvertError, ConvertOrder, ErrorKind, FinishOrder, Order, RestampOrder, Result};
 use crate::wire::{self, Answer, Job, PartHeader, Request};
 
 /// What one converter process may take.
@@ -89,9 +89,19 @@ impl Converter {
         self.run(Order::Finish(Box::new(order))).await
     }
 
+    /// A fax with another header line on one of its pages.
+    pub async fn restamp(&self, order: RestampOrder) -> Result<Converted> {
+        self.run(Order::Restamp(Box::new(order))).await
+    }
+
     /// PNG of a page (from 1) of a TIFF, `width_px` wide.
     pub async fn thumbnail(&self, tiff: Vec<u8>, page: u32, width_px: u32) -> Result<Vec<u8>> {
         Ok(self.run(Order::Thumbnail { tiff, page, width_px }).await?.bytes)
+    }
+
+    /// Pages that came in one by one, as one file.
+    pub async fn bind(&self, pages: Vec<Vec<u8>>, form: Bound) -> Result<Vec<u8>> {
+        Ok(self.run(Order::Bind { pages, form }).await?.bytes)
     }
 
     /// Carries out one order in a process of its own.
@@ -167,7 +177,12 @@ impl Converter {
                 let cover = cover.map(Box::new);
                 (Job::Finish { paper, quality, max_pages, cover, header }, document.into_iter().collect())
             }
+            Order::Restamp(order) => {
+                let RestampOrder { document, page, header } = *order;
+                (Job::Restamp { page, header }, vec![document])
+            }
             Order::Thumbnail { tiff, page, width_px } => (Job::Thumbnail { page, width_px }, vec![tiff]),
+            Order::Bind { pages, form } => (Job::Bind { form }, pages),
         };
         let cpu_s = self.limits.wall.as_secs().max(1);
         let request = Request { memory_bytes: self.limits.memory_bytes, cpu_s, job };

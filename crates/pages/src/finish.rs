@@ -5,7 +5,7 @@ use fax_image::Bitmap;
 use crate::fonts::Fonts;
 use crate::header_line::Stamp;
 use crate::layout::Sheet;
-use crate::order::{ConvertError, CoverFields, ErrorKind, FinishOrder, Quality, Result, damaged};
+use crate::order::{ConvertError, CoverFields, ErrorKind, FinishOrder, HeaderLine, Quality, Result, damaged};
 use crate::worker::{Output, Progress};
 use crate::{cover, tiff_f};
 
@@ -79,6 +79,19 @@ fn check_count(count: usize, max_pages: u32) -> Result<()> {
         return Err(ConvertError::new(ErrorKind::TooManyPages, detail));
     }
     Ok(())
+}
+
+/// The same fax with another header line on page `page` (from 1). The other pages keep their octets.
+pub(crate) fn restamp(tiff: &[u8], page: u32, header: &HeaderLine, fonts: &Fonts) -> Result<Output> {
+    let reader = tiff_f::Reader::open(tiff)?;
+    let total = reader.page_count();
+    let index = (page as usize).checked_sub(1).filter(|index| *index < total);
+    let index = index.ok_or_else(|| damaged(format!("there is no page {page} of {total}")))?;
+    let stamp = Stamp::new(header, total, reader.quality(index)?, fonts);
+    let stamped = stamp.restamp(index, reader.page(index)?)?;
+    let bytes = reader.with_page(index, &stamped)?;
+    let pages = vec![DOCUMENT.to_owned(); total];
+    Ok(Output { bytes, pages, notes: fonts.remark().into_iter().collect() })
 }
 
 /// PNG of a page (from 1).

@@ -54,6 +54,15 @@ impl<'a> Stamp<'a> {
         stamped
     }
 
+    /// Page `index` with this line in place of the one it has: the band is the line's alone.
+    pub(crate) fn restamp(&self, index: usize, mut page: Bitmap) -> Result<Bitmap> {
+        let place = index % LINES_AT_ONCE;
+        let sheet = self.draw(index - place)?;
+        let top = place as u32 * self.rows;
+        page.blit(&sheet.crop_rows(top..top + self.rows), 0, 0);
+        Ok(page)
+    }
+
     fn draw(&self, first: usize) -> Result<Bitmap> {
         let lines = first + 1..=self.total.min(first + LINES_AT_ONCE);
         let count = lines.clone().count() as u32;
@@ -77,7 +86,8 @@ fn line(header: &HeaderLine, page: usize, total: usize, band_mm: f64, html: &mut
     let left = [&header.date, &sender, &header.sender_number];
     let left = left.map(|s| s.trim()).into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(gap);
     let to = if header.to_number.is_empty() { String::new() } else { format!("To: {}{gap}", header.to_number) };
-    let right = format!("{to}p.\u{a0}{page}/{total}");
+    let remark = if header.remark.is_empty() { String::new() } else { format!("{}{gap}", header.remark.trim()) };
+    let right = format!("{to}{remark}p.\u{a0}{page}/{total}");
     // Placed by hand, so that a line that is too long cannot push the next one down.
     let top = band_mm * ((page - 1) % LINES_AT_ONCE) as f64;
     html.push_str(&format!("<div class=\"line\" style=\"top: {top:.4}mm\">"));

@@ -13,6 +13,7 @@
 //!
 //! Formats: [`Kind`] is the table; [`kind_of`] tells one from content, then media type, then file name.
 
+mod bind;
 mod converter;
 mod cover;
 mod finish;
@@ -36,6 +37,7 @@ pub use converter::{Converted, Converter, Limits};
 pub use cover::names as cover_names;
 pub use kind::{Kind, kind_of};
 pub use order::{
-    ConvertError, ConvertOrder, CoverFields, ErrorKind, FinishOrder, HeaderLine, Order, Paper, Part, Quality, Text,
+    Bound, ConvertError, ConvertOrder, CoverFields, ErrorKind, FinishOrder, HeaderLine, Order, Paper, Part, Quality,
+    RestampOrder, Text,
 };
 pub use size::{WIDTH_PX, page_rows};

@@ -118,6 +118,20 @@ pub struct HeaderLine {
     pub sender_number: String,
     /// The recipient's number.
     pub to_number: String,
+    /// What else the line says, before the page's number, as in `continued, call 2`.
+    #[serde(default)]
+    pub remark: String,
+}
+
+/// Give one page of a fax that is ready another header line. Nothing below the line changes, nor any other page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestampOrder {
+    /// TIFF-F, as a [`FinishOrder`] with a header line gave it.
+    pub document: Vec<u8>,
+    /// From 1.
+    pub page: u32,
+    /// The new line.
+    pub header: HeaderLine,
 }
 
 /// Make the pages of one fax as they are sent.
@@ -137,6 +151,16 @@ pub struct FinishOrder {
     pub header: Option<HeaderLine>,
 }
 
+/// What the pages of a received fax become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bound {
+    /// A PDF that holds the strips as they came.
+    Pdf,
+    /// TIFF-F, profile S where the pages allow it.
+    Tiff,
+}
+
 /// One order to the converter process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
@@ -144,6 +168,8 @@ pub enum Order {
     Convert(ConvertOrder),
     /// Pages as they are sent.
     Finish(Box<FinishOrder>),
+    /// Another header line on one page.
+    Restamp(Box<RestampOrder>),
     /// A small picture of a page for mails and lists.
     Thumbnail {
         /// TIFF-F.
@@ -152,6 +178,13 @@ pub enum Order {
         page: u32,
         /// Width of the picture, 16 to 1728 pixels.
         width_px: u32,
+    },
+    /// Pages that came in one by one, as one file.
+    Bind {
+        /// A TIFF for each page.
+        pages: Vec<Vec<u8>>,
+        /// What they become.
+        form: Bound,
     },
 }
 

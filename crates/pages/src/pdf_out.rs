@@ -1,6 +1,6 @@
 //! A fax document as PDF, for mail and browsers.
 //!
-//! In: a TIFF-F document. Out: a PDF with the same pages, pixel by pixel; MMR strips go in untouched, other codings are coded
+//! In: TIFF-F documents. Out: a PDF with the same pages, pixel by pixel; MMR strips go in untouched, other codings are coded
 //! anew as MMR. The size of a page on paper follows from its pixels and resolution, so fax pixels, which are rarely square,
 //! look right. The same document gives the same octets; nothing but the program's name stands in the document information.
 //! Failure: [`PdfError`], always the TIFF's. Standard: ISO 32000-1 §7.4.6 (CCITTFaxDecode), §8.9.5 (images).
@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use fax_image::codec::{self, BitOrder, Coding, EncodeOptions};
-use fax_image::tiff::{PageHeader, TiffError, TiffReader};
+use fax_image::tiff::{PAGES_MAX, PageHeader, TiffError, TiffReader};
 use pdf_writer::{Content, Filter, Finish, Name, Pdf, Rect, Ref, TextStr};
 use thiserror::Error;
 
@@ -42,19 +42,29 @@ struct Image<'a> {
 
 /// Makes a PDF of all pages of the TIFF file `tiff`.
 pub fn wrap(tiff: &[u8]) -> Result<Vec<u8>, PdfError> {
-    let reader = TiffReader::open(tiff)?;
+    bind(&[tiff])
+}
+
+/// Makes one PDF of all pages of the TIFF files, in their order.
+pub fn bind(tiffs: &[impl AsRef<[u8]>]) -> Result<Vec<u8>, PdfError> {
+    let readers = tiffs.iter().map(|tiff| TiffReader::open(tiff.as_ref())).collect::<Result<Vec<_>, _>>()?;
+    let pages: Vec<(&TiffReader<'_>, usize)> =
+        readers.iter().flat_map(|reader| (0..reader.page_count()).map(move |page| (reader, page))).collect();
+    if pages.len() > PAGES_MAX {
+        return Err(TiffError::TooManyPages.into());
+    }
     let (catalog, tree, info) = (Ref::new(1), Ref::new(2), Ref::new(3));
-    // The reader limits the number of pages, so references never overflow.
+    // The number of pages is limited, so references never overflow.
     let first_object = |page: usize| 4 + page as i32 * OBJECTS_PER_PAGE;
     let mut pdf = Pdf::new();
     pdf.catalog(catalog).pages(tree);
-    let pages = (0..reader.page_count()).map(|page| Ref::new(first_object(page)));
-    pdf.pages(tree).kids(pages).count(reader.page_count() as i32);
+    let kids = (0..pages.len()).map(|number| Ref::new(first_object(number)));
+    pdf.pages(tree).kids(kids).count(pages.len() as i32);
     pdf.document_info(info).producer(TextStr("Faxwell"));
-    for page in 0..reader.page_count() {
-        let image = coded_image(&reader, page)?;
-        let (width, height) = paper_size(reader.page(page)?);
-        write_page(&mut pdf, tree, first_object(page), &image, (width, height));
+    for (number, (reader, page)) in pages.into_iter().enumerate() {
+        let image = coded_image(reader, page)?;
+        let size = paper_size(reader.page(page)?);
+        write_page(&mut pdf, tree, first_object(number), &image, size);
     }
     Ok(pdf.finish())
 }

@@ -1,7 +1,8 @@
 //! TIFF-F in and out, and small pictures of its pages.
 
 use fax_image::Bitmap;
-use fax_image::tiff::{Profile, Resolution, TiffError, TiffPage, TiffReader, TiffWriter};
+use fax_image::codec::Eol;
+use fax_image::tiff::{CodedStrip, Profile, Resolution, TiffError, TiffPage, TiffReader, TiffWriter};
 
 use crate::order::{ConvertError, ErrorKind, Quality, Result, damaged};
 use crate::thumbnail;
@@ -50,6 +51,37 @@ impl<'a> Reader<'a> {
     /// Page `index`, from 0.
     pub(crate) fn page(&self, index: usize) -> Result<Bitmap> {
         self.0.decode(index).map_err(unreadable)
+    }
+
+    /// Line density of page `index`.
+    pub(crate) fn quality(&self, index: usize) -> Result<Quality> {
+        let found = self.0.page(index).map_err(unreadable)?.resolution;
+        let all = [Quality::Standard, Quality::Fine, Quality::Superfine];
+        let quality = all.into_iter().find(|quality| resolution(*quality) == found);
+        quality.ok_or_else(|| damaged(format!("page {} has no resolution of a fax", index + 1)))
+    }
+
+    /// The file with another page `index`; the others as they are coded.
+    pub(crate) fn with_page(&self, index: usize, page: &Bitmap) -> Result<Vec<u8>> {
+        let mut file = TiffWriter::new();
+        for at in 0..self.0.page_count() {
+            let header = self.0.page(at).map_err(unreadable)?;
+            let strip = self.0.strip(at).map_err(unreadable)?.zip(header.coding()).filter(|_| at != index);
+            let pushed = match strip {
+                Some((octets, coding)) => {
+                    let (bit_order, width, height) = (header.bit_order, header.width, header.height);
+                    let strip = CodedStrip { octets, coding, eol: Eol::default(), bit_order, width, height };
+                    file.push(&TiffPage::coded(strip, header.resolution))
+                }
+                None if at == index => file.push(&TiffPage::new(page, header.resolution, Profile::F)),
+                None => {
+                    let page = self.0.decode(at).map_err(unreadable)?;
+                    file.push(&TiffPage::new(&page, header.resolution, Profile::F))
+                }
+            };
+            pushed.map_err(|error| ConvertError::new(ErrorKind::TooLarge, error.to_string()))?;
+        }
+        file.finish().map_err(|error| ConvertError::new(ErrorKind::TooLarge, error.to_string()))
     }
 }
 

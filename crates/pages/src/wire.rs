@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::order::{ConvertError, CoverFields, HeaderLine, Paper, Quality, Text};
+use crate::order::{Bound, ConvertError, CoverFields, HeaderLine, Paper, Quality, Text};
 
 /// Most blobs in a frame: more attachments than any mail that the gateway accepts.
 const BLOBS_MAX: u32 = 4096;
@@ -43,9 +43,16 @@ pub(crate) enum Job {
         cover: Option<Box<CoverFields>>,
         header: Option<HeaderLine>,
     },
+    Restamp {
+        page: u32,
+        header: HeaderLine,
+    },
     Thumbnail {
         page: u32,
         width_px: u32,
+    },
+    Bind {
+        form: Bound,
     },
 }
 

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use crate::fonts::Fonts;
 use crate::order::{ConvertError, ConvertOrder, ErrorKind, FinishOrder, Part, Result, damaged};
 use crate::wire::{self, Answer, Job, Request};
-use crate::{finish, parts, sandbox};
+use crate::{bind, finish, parts, sandbox};
 
 /// Largest request taken: the gateway's own limit on mails is below it, so this only bounds our mistakes.
 const REQUEST_MAX_BYTES: u64 = 1 << 30;
@@ -103,9 +103,17 @@ fn run(job: Job, mut blobs: Vec<Vec<u8>>, fonts: &Fonts, progress: &mut Progress
             let order = FinishOrder { paper, quality, max_pages, document: blobs.pop(), cover, header };
             finish::finish(order, fonts, progress)
         }
+        Job::Restamp { page, header } => {
+            progress.working("pages of the fax")?;
+            finish::restamp(&blobs.pop().unwrap_or_default(), page, &header, fonts)
+        }
         Job::Thumbnail { page, width_px } => {
             progress.working("pages of the fax")?;
             finish::thumbnail(&blobs.pop().unwrap_or_default(), page, width_px)
+        }
+        Job::Bind { form } => {
+            progress.working("pages of the fax")?;
+            bind::bind(&blobs, form)
         }
     }
 }

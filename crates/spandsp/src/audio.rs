@@ -2,8 +2,8 @@
 
 use std::ffi::c_int;
 
-use crate::event::{Completion, Watcher};
-use crate::session::{Session, Statistics};
+use crate::event::Watcher;
+use crate::session::{Session, T30Control};
 use crate::settings::{Settings, SettingsError};
 use crate::sys;
 
@@ -72,33 +72,15 @@ impl AudioFax {
         unsafe { sys::fax_rx_fillin(self.fax, c_int::from(length)) };
     }
 
-    /// Ends T.30 at once: the call is gone. It counts as OK when the last page had been confirmed.
-    pub fn terminate(&mut self) {
-        self.session.terminate();
+    /// T.30 itself, whatever carries it.
+    #[must_use]
+    pub fn t30(&self) -> &Session {
+        &self.session
     }
 
-    /// Whether a watcher has broken the call off.
-    #[must_use]
-    pub fn aborted(&self) -> bool {
-        self.session.aborted()
-    }
-
-    /// How T.30 ended, once it has.
-    #[must_use]
-    pub fn completion(&self) -> Option<Completion> {
-        self.session.completion()
-    }
-
-    /// Rate, error correction and image of the page under way.
-    #[must_use]
-    pub fn stats(&self) -> Statistics {
-        self.session.statistics()
-    }
-
-    /// CSI or TSI of the far end, printable ASCII; empty when none came.
-    #[must_use]
-    pub fn remote_id(&self) -> String {
-        self.session.remote_id()
+    /// T.30 itself, to be told something.
+    pub fn t30_control(&mut self) -> T30Control<'_> {
+        T30Control(&mut self.session)
     }
 }
 

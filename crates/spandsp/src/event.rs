@@ -11,8 +11,9 @@ use crate::sys;
 /// (T.30's own timers do not run meanwhile, the far end's do: two seconds are safe, T.30 §5.4.3.1's T4 is 3 s). They
 /// cannot reach the terminal, so that it is never re-entered.
 pub trait Watcher: Send {
-    /// A T.30 frame is about to leave or has come. ECM image frames that come are not shown.
-    fn frame(&mut self, frame: Frame, line: &Line);
+    /// A T.30 frame is about to leave or has come. ECM image frames that come are not shown. After [`Verdict::Abort`] a frame
+    /// that was about to leave does not.
+    fn frame(&mut self, frame: Frame, line: &Line) -> Verdict;
 
     /// DIS (calling) or DCS (called) has been understood.
     fn negotiated(&mut self, _line: &Line) -> Verdict {
@@ -31,6 +32,9 @@ pub trait Watcher: Send {
 pub enum Verdict {
     /// It goes on.
     Continue,
+    /// Receiving with error correction, for [`Watcher::page`] alone: the sender is held off with RNR until the terminal's
+    /// `release`, and only then MCF leaves. Anywhere else it is an abort.
+    Hold,
     /// Nothing more is sent: no MCF, no next page, no DCN.
     Abort,
 }

@@ -7,7 +7,7 @@
 //!                            └── calls the Watcher, on this thread, in the order of T.30: frames, negotiation, pages, end
 //! ```
 //!
-//! One object is one T.30 terminal; it is `Send` and not `Sync`, has no clock of its own and opens no socket: time is the
+//! One object is one T.30 terminal (what both kinds have in common is its [`Session`]); it is `Send` and not `Sync`, has no clock of its own and opens no socket: time is the
 //! samples it is given. It reads the TIFF-F it sends and appends the pages it receives to one TIFF file.
 //!
 //! The promise of this crate is in [`Watcher::page`]: it is called when a page has been confirmed (sending) or is
@@ -28,6 +28,6 @@ mod t38;
 
 pub use audio::AudioFax;
 pub use event::{Completion, Direction, Frame, Line, PageOutcome, PageReport, Verdict, Watcher};
-pub use session::Statistics;
+pub use session::{Session, Statistics, T30Control};
 pub use settings::{Outgoing, Settings, SettingsError};
 pub use t38::{Ifp, T38Options, T38Terminal};

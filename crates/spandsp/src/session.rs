@@ -25,6 +25,8 @@ pub struct Statistics {
     pub frames_resent: u32,
     /// Lines of this page that could not be decoded (without error correction).
     pub bad_rows: u32,
+    /// The most of them in a row.
+    pub longest_bad_run: u32,
     /// Width in pixels.
     pub width: u32,
     /// Length in lines.
@@ -40,14 +42,16 @@ pub(crate) struct Context {
     receiving: bool,
     pages_done: u32,
     aborted: bool,
+    /// A page waits for its release: no confirmation may leave.
+    held: bool,
     ended: Option<c_int>,
     pub(crate) packets: Vec<Ifp>,
 }
 
-/// Owns the [`Context`] that C points to.
-///
-/// Rust makes a reference to it only inside a callback or while no C function runs, so that there is never more than one.
-pub(crate) struct Session {
+/// T.30 of one terminal, whatever carries it.
+// Owns the `Context` that C points to. Rust makes a reference to it only inside a callback or while no C function runs, so
+// that there is never more than one.
+pub struct Session {
     context: NonNull<Context>,
     t30: sys::Object,
 }
@@ -61,6 +65,7 @@ impl Session {
             receiving: settings.send.is_none(),
             pages_done: 0,
             aborted: false,
+            held: false,
             ended: None,
             packets: Vec::new(),
         });
@@ -118,31 +123,61 @@ impl Session {
         unsafe { self.context.as_mut() }
     }
 
-    pub(crate) fn aborted(&self) -> bool {
+    /// Whether a watcher has broken the call off, or [`T30Control::abort`] has.
+    #[must_use]
+    pub fn aborted(&self) -> bool {
         self.context().aborted
     }
 
-    pub(crate) fn completion(&self) -> Option<Completion> {
+    /// How T.30 ended, once it has.
+    #[must_use]
+    pub fn completion(&self) -> Option<Completion> {
         self.context().ended.map(Completion::of)
     }
 
-    pub(crate) fn statistics(&self) -> Statistics {
+    /// Rate, error correction and image of the page under way.
+    #[must_use]
+    pub fn stats(&self) -> Statistics {
         statistics(self.t30)
     }
 
-    pub(crate) fn remote_id(&self) -> String {
+    /// CSI or TSI of the far end, printable ASCII; empty when none came.
+    #[must_use]
+    pub fn remote_id(&self) -> String {
         remote_id(self.t30)
     }
+}
 
-    pub(crate) fn terminate(&mut self) {
-        let aborted = self.aborted();
+/// What a terminal's T.30 can be told.
+// A value of its own: whoever had `&mut Session` could swap the sessions of two terminals, and their callbacks would point
+// to freed memory.
+#[derive(Debug)]
+pub struct T30Control<'a>(pub(crate) &'a mut Session);
+
+impl T30Control<'_> {
+    /// Lets MCF leave for the page that [`Verdict::Hold`] holds; without one nothing happens.
+    pub fn release(self) {
+        if std::mem::take(&mut self.0.context_mut().held) {
+            // SAFETY: `t30` belongs to the live terminal that owns this session; a plain setter.
+            unsafe { sys::t30_set_receiver_not_ready(self.0.t30, 0) };
+        }
+    }
+
+    /// Breaks T.30 off as [`Verdict::Abort`] does: nothing leaves any more.
+    pub fn abort(self) {
+        self.0.context_mut().aborted = true;
+    }
+
+    /// Ends T.30 at once: the call is gone. It counts as OK when the last page had been confirmed.
+    pub fn terminate(self) {
+        let aborted = self.0.aborted();
         // SAFETY: `t30` belongs to the live terminal that owns this session; no callback is running.
         unsafe {
             if aborted {
                 // spandsp takes an EOP that it has seen for success; a call that we broke off is none.
-                sys::t30_set_status(self.t30, sys::STATUS_CALL_DROPPED);
+                sys::t30_set_status(self.0.t30, sys::STATUS_CALL_DROPPED);
             }
-            sys::t30_terminate(self.t30);
+            sys::t30_terminate(self.0.t30);
         }
     }
 }
@@ -182,8 +217,25 @@ impl Context {
         }
         let report = PageReport { page, outcome, frame: fcf, statistics };
         let verdict = self.watcher.page(report, &Line::new(self.t30));
-        // With error correction spandsp would answer MCF even when nothing of the page could be stored.
-        if outcome == PageOutcome::Unusable && statistics.ecm { Verdict::Abort } else { verdict }
+        match (outcome, verdict) {
+            // With error correction spandsp would answer MCF even when nothing of the page could be stored.
+            (PageOutcome::Unusable, _) if statistics.ecm => Verdict::Abort,
+            (PageOutcome::Received, Verdict::Hold) if statistics.ecm => {
+                self.held = true;
+                // SAFETY: `t30` is the live state whose callback this is; a plain setter. Only `release` ends it.
+                unsafe { sys::t30_set_receiver_not_ready(self.t30, c_int::MAX) };
+                Verdict::Continue
+            }
+            (_, Verdict::Hold) => Verdict::Abort,
+            (_, verdict) => verdict,
+        }
+    }
+
+    fn frame(&mut self, frame: Frame) -> Verdict {
+        let verdict = self.watcher.frame(frame, &Line::new(self.t30));
+        // Whatever brings spandsp to it: a page that is held is not confirmed.
+        let confirms = frame.direction == Direction::Out && matches!(frame.fcf, Frame::MCF | Frame::RTP | Frame::PIP);
+        if confirms && self.held { Verdict::Abort } else { verdict }
     }
 }
 
@@ -199,6 +251,7 @@ pub(crate) fn statistics(t30: sys::Object) -> Statistics {
         pages_received: count(raw.pages_rx),
         frames_resent: count(raw.error_correcting_mode_retries),
         bad_rows: count(raw.bad_rows),
+        longest_bad_run: count(raw.longest_bad_row_run),
         width: count(raw.width),
         length: count(raw.length),
         compression: count(raw.compression),
@@ -234,7 +287,7 @@ fn guarded(user: *mut c_void, work: impl FnOnce(&mut Context) -> Verdict) -> Ver
         return Verdict::Abort;
     }
     let verdict = catch_unwind(AssertUnwindSafe(|| work(context))).unwrap_or(Verdict::Abort);
-    if verdict == Verdict::Abort {
+    if verdict != Verdict::Continue {
         context.aborted = true;
     }
     verdict
@@ -243,7 +296,7 @@ fn guarded(user: *mut c_void, work: impl FnOnce(&mut Context) -> Verdict) -> Ver
 extern "C" fn on_phase_b(user: *mut c_void, _fcf: c_int) -> c_int {
     match guarded(user, |context| context.watcher.negotiated(&Line::new(context.t30))) {
         Verdict::Continue => sys::STATUS_OK,
-        Verdict::Abort => sys::STATUS_CALL_DROPPED,
+        Verdict::Hold | Verdict::Abort => sys::STATUS_CALL_DROPPED,
     }
 }
 
@@ -270,10 +323,7 @@ extern "C" fn on_frame(user: *mut c_void, incoming: bool, message: *const u8, le
     let message = unsafe { std::slice::from_raw_parts(message, length) };
     let direction = if incoming { Direction::In } else { Direction::Out };
     if let Some(frame) = Frame::parse(direction, message) {
-        guarded(user, |context| {
-            context.watcher.frame(frame, &Line::new(context.t30));
-            Verdict::Continue
-        });
+        guarded(user, |context| context.frame(frame));
     }
 }
 

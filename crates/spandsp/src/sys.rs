@@ -84,6 +84,7 @@ unsafe extern "C" {
     pub(crate) fn t30_set_phase_d_handler(t30: Object, handler: PhaseHandler, user: *mut c_void);
     pub(crate) fn t30_set_phase_e_handler(t30: Object, handler: PhaseEHandler, user: *mut c_void);
     pub(crate) fn t30_set_real_time_frame_handler(t30: Object, handler: FrameHandler, user: *mut c_void);
+    pub(crate) fn t30_set_receiver_not_ready(t30: Object, count: c_int) -> c_int;
     pub(crate) fn t30_set_status(t30: Object, status: c_int);
     pub(crate) fn t30_get_transfer_statistics(t30: Object, stats: *mut Stats);
     pub(crate) fn t30_completion_code_to_str(code: c_int) -> *const c_char;

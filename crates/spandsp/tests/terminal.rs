@@ -44,8 +44,9 @@ impl Notes {
 }
 
 impl Watcher for Notes {
-    fn frame(&mut self, frame: Frame, _line: &Line) {
+    fn frame(&mut self, frame: Frame, _line: &Line) -> Verdict {
         self.notes.lock().expect("no panic").push(Note::Frame(frame.direction, frame.fcf));
+        Verdict::Continue
     }
 
     fn page(&mut self, report: PageReport, line: &Line) -> Verdict {
@@ -96,7 +97,7 @@ fn run(calling: &mut T38Terminal, called: &mut T38Terminal) {
             calling.rx_ifp(seqs[1], &packet.octets);
             seqs[1] = seqs[1].wrapping_add(1);
         }
-        if calling.completion().is_some() && (called.completion().is_some() || called.aborted()) {
+        if calling.t30().completion().is_some() && (called.t30().completion().is_some() || called.t30().aborted()) {
             return;
         }
     }
@@ -127,8 +128,8 @@ fn t38_call(refuses_page: Option<u32>) -> Ends {
 #[test]
 fn no_confirmation_leaves_before_the_watcher_has_seen_the_page_complete_on_disk() {
     let Ends { calling, near, called, far, dir } = t38_call(None);
-    assert_eq!(calling.completion().map(|end| end.code), Some(0));
-    assert_eq!((calling.remote_id(), called.remote_id()), ("+41 44 222".into(), "+41 44 111".into()));
+    assert_eq!(calling.t30().completion().map(|end| end.code), Some(0));
+    assert_eq!((calling.t30().remote_id(), called.t30().remote_id()), ("+41 44 222".into(), "+41 44 111".into()));
     assert_eq!(near.pages(), [1, 2, 3].map(|page| (page, PageOutcome::Confirmed)));
     let of_pages = |note: &Note| matches!(note, Note::Page(..) | Note::Frame(Direction::Out, Frame::MCF));
     let notes: Vec<_> = far.all().into_iter().filter(of_pages).collect();
@@ -148,10 +149,10 @@ fn a_refused_page_is_not_confirmed_and_nothing_leaves_any_more() {
     assert_eq!(near.pages(), [(1, PageOutcome::Confirmed)]);
     assert_eq!(far.pages(), [1, 2].map(|page| (page, PageOutcome::Received)));
     assert_eq!(far.all().last(), Some(&Note::Page(2, PageOutcome::Received, 14_400)), "no frame after the abort");
-    assert!(called.aborted());
-    called.terminate();
-    assert_ne!(called.completion().map(|end| end.code), Some(0));
-    assert_ne!(calling.completion().map(|end| end.code), Some(0));
+    assert!(called.t30().aborted());
+    called.t30_control().terminate();
+    assert_ne!(called.t30().completion().map(|end| end.code), Some(0));
+    assert_ne!(calling.t30().completion().map(|end| end.code), Some(0));
 }
 
 #[test]
@@ -168,11 +169,11 @@ fn audio_carries_the_same_call() {
         called.audio_tx(&mut back);
         called.audio_rx(&mut there);
         calling.audio_rx(&mut back);
-        if calling.completion().is_some() && called.completion().is_some() {
+        if calling.t30().completion().is_some() && called.t30().completion().is_some() {
             break;
         }
     }
-    assert_eq!(calling.completion().map(|end| end.text), Some("OK".into()));
+    assert_eq!(calling.t30().completion().map(|end| end.text), Some("OK".into()));
     assert_eq!((near.pages(), far.pages()), (vec![(1, PageOutcome::Confirmed)], vec![(1, PageOutcome::Received)]));
 }
 

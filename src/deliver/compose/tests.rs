@@ -4,11 +4,18 @@ use mailparse::{MailHeaderMap, ParsedMail};
 
 use super::super::testing::*;
 use super::*;
+use crate::domain::Cause;
+use crate::mail::build::Letter;
 use crate::mail::mime::{self, Body};
-use crate::store::Ret;
+use crate::store::{FaxRecord, Ret};
 
 fn material() -> Material {
-    Material { pdf: Some(PDF.into()), thumbnail: Some(PNG.into()), original: Some(ORIGINAL.into()), withheld: None }
+    Material {
+        pdf: Some(PDF.into()),
+        thumbnail: Some(PNG.into()),
+        original: Some(ORIGINAL.into()),
+        ..Material::default()
+    }
 }
 
 fn compose(work: &NoticeWork) -> Vec<u8> {
@@ -52,7 +59,7 @@ fn check_wire_form(octets: &[u8]) {
 #[test]
 fn a_failure_report_has_exactly_the_fields_of_the_sample() {
     let octets = compose(&busy());
-    let id = busy().record.fax.id.short().to_string();
+    let id = record(&busy()).fax.id.short().to_string();
     let expected = [
         ("Reporting-MTA", "dns; gw1.fax.test"),
         ("Original-Envelope-Id", "QQ314159"),
@@ -119,7 +126,7 @@ fn each_kind_says_its_outcome_to_people_and_machines() {
             assert!(body.contains(text), "{kind} {media}: {body}");
             assert!(body.contains("What to do") && body.contains("What is next"), "{kind} {media}");
             assert!(
-                body.contains("it@corp.test") && body.contains(work.record.fax.id.short().as_str()),
+                body.contains("it@corp.test") && body.contains(record(&work).fax.id.short().as_str()),
                 "{kind} {media}"
             );
             assert!(!body.contains("{{") && !body.contains("none none"), "{kind} {media}");
@@ -135,7 +142,7 @@ fn each_kind_says_its_outcome_to_people_and_machines() {
 fn every_cause_is_told_with_reason_fix_and_what_comes_next() {
     for cause in Cause::ALL {
         let mut work = busy();
-        work.record.fax.cause = Some(*cause);
+        record_mut(&mut work).fax.cause = Some(*cause);
         let octets = compose(&work);
         for media in ["text/plain", "text/html"] {
             let body = leaf(&octets, media).replace("&#x27;", "'").replace("&quot;", "\"");
@@ -200,7 +207,7 @@ fn html_loads_nothing_and_every_picture_has_a_text() {
         assert!(!html.contains(remote), "{remote}");
     }
     assert_eq!(html.matches("<img").count(), html.matches("alt=\"Page 1 of your fax\"").count());
-    let cid = Report::picture_cid(work.notice.id);
+    let cid = Letter::picture_cid(work.notice.id);
     assert!(html.contains(&format!("src=\"cid:{cid}\"")));
     let parsed = mailparse::parse_mail(&octets).unwrap();
     let picture = parsed.parts().find(|p| p.ctype.mimetype == "image/png").unwrap();
@@ -219,8 +226,8 @@ fn the_same_notice_is_the_same_mail() {
 #[test]
 fn a_report_without_images_has_the_facts_and_nothing_to_look_at() {
     let mut work = busy();
-    work.record.message.options.report = ReportStyle::Text;
-    work.record.message.ret = Some(Ret::Full);
+    record_mut(&mut work).message.options.report = ReportStyle::Text;
+    record_mut(&mut work).message.ret = Some(Ret::Full);
     let mut by_configuration = settings();
     by_configuration.failure = ReportStyle::Text;
     let configured = Composer::new(by_configuration).unwrap().compose(&busy(), &material()).unwrap().octets;
@@ -242,8 +249,8 @@ fn a_report_says_why_it_carries_no_pages() {
         assert!(leaf(&octets, "text/plain").contains(text));
     }
     let mut unrendered = work(NoticeKind::Failed, None);
-    unrendered.record.fax.cause = Some(Cause::DocumentEncrypted);
-    unrendered.record.fax.detail = Some("offer.pdf is locked by a password".into());
+    record_mut(&mut unrendered).fax.cause = Some(Cause::DocumentEncrypted);
+    record_mut(&mut unrendered).fax.detail = Some("offer.pdf is locked by a password".into());
     let octets = composer().compose(&unrendered, &Material::default()).unwrap().octets;
     let text = leaf(&octets, "text/plain");
     assert!(
@@ -260,7 +267,7 @@ fn a_report_says_why_it_carries_no_pages() {
 #[test]
 fn ret_full_returns_the_whole_mail_for_failures_only_and_never_bcc() {
     for (mut work, full) in [(busy(), true), (sent(), false)] {
-        work.record.message.ret = Some(Ret::Full);
+        record_mut(&mut work).message.ret = Some(Ret::Full);
         let octets = compose(&work);
         let media = if full { "message/rfc822" } else { "text/rfc822-headers" };
         let returned = leaf(&octets, media);
@@ -273,9 +280,9 @@ fn ret_full_returns_the_whole_mail_for_failures_only_and_never_bcc() {
 #[test]
 fn the_last_real_reason_is_given_when_the_time_is_over() {
     let mut work = busy();
-    work.record.fax.cause = Some(Cause::Expired);
+    record_mut(&mut work).fax.cause = Some(Cause::Expired);
     assert_eq!(status_field(&compose(&work), "Status").unwrap(), "4.4.1");
-    work.record.attempts.clear();
+    record_mut(&mut work).attempts.clear();
     assert_eq!(status_field(&compose(&work), "Status").unwrap(), "4.4.7");
 }
 
@@ -283,7 +290,7 @@ fn the_last_real_reason_is_given_when_the_time_is_over() {
 fn nothing_that_a_peer_says_becomes_a_header_or_markup() {
     const EVIL: &str = "x\r\nBcc: evil@x.test\r\n\r\n<script>alert(1)</script>\u{0}\u{7f}\u{202e}\u{85}y";
     let mut work = partial();
-    let record = &mut work.record;
+    let record = record_mut(&mut work);
     record.message.subject = EVIL.into();
     record.message.envid = Some(EVIL.into());
     record.message.header_message_id = Some("abc@corp.test>\r\nBcc: evil@x.test".into());
@@ -323,14 +330,14 @@ fn nothing_that_a_peer_says_becomes_a_header_or_markup() {
 #[test]
 fn long_and_foreign_values_keep_the_lines_short() {
     let mut work = busy();
-    work.record.fax.recipient = format!("IMCEAFAX-{}@fax.test", "Müller+20".repeat(200));
-    work.record.message.subject = "Ä€漢".repeat(400);
+    record_mut(&mut work).fax.recipient = format!("IMCEAFAX-{}@fax.test", "Müller+20".repeat(200));
+    record_mut(&mut work).message.subject = "Ä€漢".repeat(400);
     let octets = compose(&work);
     check_wire_form(&octets);
     let text = leaf(&octets, "message/delivery-status");
     assert!(text.contains("Final-Recipient: utf-8;\n IMCEAFAX-M\\x{FC}ller+20"), "{text}");
     let long_ascii = format!("{}@fax.test", "a".repeat(980));
-    work.record.fax.recipient = long_ascii.clone();
+    record_mut(&mut work).fax.recipient = long_ascii.clone();
     let octets = compose(&work);
     check_wire_form(&octets);
     assert!(leaf(&octets, "message/delivery-status").contains(&format!("Final-Recipient: rfc822;\n {long_ascii}\n")));
@@ -355,17 +362,193 @@ fn settings_and_notices_that_cannot_be_used_are_named() {
     assert!(matches!(composer().compose(&work, &material()), Err(ComposeError::Kind(NoticeKind::Help))));
 }
 
-/// With `FAXWELL_MAIL_SAMPLES=DIR` each kind is written there, for mail programs and browsers.
+/// Every kind of mail, with a name.
+fn samples() -> Vec<(&'static str, NoticeWork)> {
+    let mut unrendered = work(NoticeKind::Failed, None);
+    let fax = &mut record_mut(&mut unrendered).fax;
+    (fax.cause, fax.detail) = (Some(Cause::DocumentEncrypted), Some("offer.pdf is locked by a password".into()));
+    vec![
+        ("sent", sent()),
+        ("sent-repeated", repeated()),
+        ("partial", partial()),
+        ("failed", busy()),
+        ("failed-unrendered", unrendered),
+        ("unknown", unknown()),
+        ("cancelled", cancelled()),
+        ("delayed", delayed()),
+        ("received", received(true, ReceivedFormat::Both)),
+        ("received-incomplete", received(false, ReceivedFormat::Pdf)),
+        ("received-text", received(true, ReceivedFormat::Text)),
+    ]
+}
+
+/// `tests/mail/NAME.txt` holds subject and text, `NAME.html` the HTML. With `FAXWELL_BLESS=1` they are written anew, and with
+/// `FAXWELL_MAIL_SAMPLES=DIR` whole mails go there, for mail programs.
 #[test]
-fn samples_can_be_looked_at() {
-    for work in [sent(), busy(), partial(), unknown(), cancelled()] {
-        let octets = compose(&work);
-        assert!(!octets.is_empty());
+fn every_kind_of_mail_reads_as_its_golden_file() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mail");
+    let bless = std::env::var_os("FAXWELL_BLESS").is_some();
+    let mut different = Vec::new();
+    for (name, work) in samples() {
+        let mut material = material();
+        material.pdf = material.pdf.filter(|_| record_of(&work).is_none_or(|record| record.fax.document.is_some()));
+        material.thumbnail = material.thumbnail.filter(|_| material.pdf.is_some());
+        material.tiff = (work.notice.format == Some(ReceivedFormat::Both)).then(|| TIFF.to_vec());
+        let octets = composer().compose(&work, &material).unwrap().octets;
+        check_wire_form(&octets);
+        let subject = mailparse::parse_mail(&octets).unwrap().headers.get_first_value("Subject").unwrap();
+        let text = format!("Subject: {subject}\n\n{}", leaf(&octets, "text/plain"));
+        for (ending, now) in [("txt", text), ("html", leaf(&octets, "text/html"))] {
+            let path = folder.join(format!("{name}.{ending}"));
+            if bless {
+                std::fs::create_dir_all(&folder).unwrap();
+                std::fs::write(&path, &now).unwrap();
+            } else if std::fs::read_to_string(&path).unwrap_or_default() != now {
+                different.push(format!("{}:\n{now}", path.display()));
+            }
+        }
         if let Some(folder) = std::env::var_os("FAXWELL_MAIL_SAMPLES") {
-            let folder = std::path::Path::new(&folder);
-            std::fs::write(folder.join(format!("{}.eml", work.notice.kind)), &octets).unwrap();
-            std::fs::write(folder.join(format!("{}.html", work.notice.kind)), leaf(&octets, "text/html")).unwrap();
-            std::fs::write(folder.join(format!("{}.txt", work.notice.kind)), leaf(&octets, "text/plain")).unwrap();
+            std::fs::write(std::path::Path::new(&folder).join(format!("{name}.eml")), &octets).unwrap();
         }
     }
+    assert!(different.is_empty(), "look at it, then FAXWELL_BLESS=1:\n{}", different.join("\n"));
+}
+
+fn record_of(work: &NoticeWork) -> Option<&FaxRecord> {
+    match &work.about {
+        About::Fax(record) => Some(record),
+        About::Received(_) => None,
+    }
+}
+
+fn compose_received(work: &NoticeWork) -> Vec<u8> {
+    composer().compose(work, &Material { tiff: Some(TIFF.into()), original: None, ..material() }).unwrap().octets
+}
+
+#[test]
+fn a_received_fax_is_a_plain_mail_with_the_fields_of_internet_fax() {
+    let octets = compose_received(&received(true, ReceivedFormat::Both));
+    check_wire_form(&octets);
+    let parsed = mailparse::parse_mail(&octets).unwrap();
+    assert_eq!(structure(&parsed), "mixed(alternative(plain related(html png)) pdf tiff)");
+    for (name, value) in [
+        ("From", "\"Fax +41 31 333 22 11 (MUELLER AG)\" <fax@fax.test>"),
+        ("To", "<sales@corp.test>"),
+        ("Subject", "Fax from +41 31 333 22 11 (MUELLER AG), 3 pages"),
+        ("Date", "Sun, 22 Nov 2026 10:32:00 +0000"),
+        ("Auto-Submitted", "auto-generated"),
+        ("Message-Context", "fax-message"),
+        ("Caller-ID", "41313332211"),
+        ("X-Fax-From", "+41313332211"),
+        ("X-Fax-Remote-Id", "MUELLER AG"),
+        ("X-Fax-To", "+41440000001"),
+        ("X-Fax-Pages", "3"),
+        ("X-Fax-Status", "complete"),
+    ] {
+        assert_eq!(parsed.headers.get_all_values(name), [value], "{name}");
+    }
+    for absent in ["In-Reply-To", "References"] {
+        assert!(parsed.headers.get_first_header(absent).is_none(), "{absent}");
+    }
+    let part = |media: &str| parsed.parts().find(|p| p.ctype.mimetype == media).unwrap();
+    assert_eq!(part("application/pdf").get_body_raw().unwrap(), PDF);
+    assert_eq!(part("image/tiff").get_body_raw().unwrap(), TIFF);
+    assert_eq!(part("image/tiff").ctype.params["application"], "faxbw");
+    let id = parsed.headers.get_first_value("X-Fax-Id").unwrap();
+    let name = |media: &str| part(media).get_content_disposition().params["filename"].clone();
+    assert_eq!((name("application/pdf"), name("image/tiff")), (format!("fax-{id}.pdf"), format!("fax-{id}.tif")));
+}
+
+#[test]
+fn what_is_not_known_of_a_caller_is_not_made_up() {
+    for (calling, remote_id, subject, from) in [
+        (None, None, "Fax from an unknown number, 3 pages", "\"Fax\" <fax@fax.test>"),
+        (None, Some("ACME"), "Fax from ACME, 3 pages", "\"Fax ACME\" <fax@fax.test>"),
+        (Some("anonymous"), None, "Fax from anonymous, 3 pages", "\"Fax anonymous\" <fax@fax.test>"),
+        (Some("+41313332211"), None, "Fax from +41 31 333 22 11, 3 pages", "\"Fax +41 31 333 22 11\" <fax@fax.test>"),
+    ] {
+        let mut work = received(true, ReceivedFormat::Pdf);
+        let fax = &mut received_mut(&mut work).received;
+        (fax.calling_number, fax.remote_id) = (calling.map(str::to_owned), remote_id.map(str::to_owned));
+        let octets = compose_received(&work);
+        let headers = mailparse::parse_mail(&octets).unwrap().headers;
+        let parsed = mailparse::parse_headers(&octets).unwrap().0;
+        assert_eq!(parsed.get_first_value("Subject").unwrap(), subject);
+        assert_eq!(parsed.get_first_value("From").unwrap(), from);
+        let digits = calling.is_some_and(|calling| calling.starts_with('+'));
+        assert_eq!(headers.get_first_value("Caller-ID").is_some(), digits, "digits or nothing");
+    }
+}
+
+#[test]
+fn an_incomplete_fax_says_so_everywhere() {
+    let octets = compose_received(&received(false, ReceivedFormat::Pdf));
+    let parsed = mailparse::parse_mail(&octets).unwrap();
+    assert!(parsed.headers.get_first_value("Subject").unwrap().ends_with(", 3 pages, incomplete"));
+    assert_eq!(parsed.headers.get_first_value("X-Fax-Status").unwrap(), "incomplete");
+    for media in ["text/plain", "text/html"] {
+        let body = leaf(&octets, media);
+        for text in ["NOT complete", "pages 1 to 3 arrived", "the far end hung up in page 4", "connection lost"] {
+            assert!(body.contains(text), "{media} lacks {text}: {body}");
+        }
+    }
+}
+
+#[test]
+fn a_received_fax_without_images_has_facts_and_the_way_to_its_pages() {
+    let octets = compose_received(&received(true, ReceivedFormat::Text));
+    assert_eq!(structure(&mailparse::parse_mail(&octets).unwrap()), "alternative(plain html)");
+    assert!(leaf(&octets, "text/plain").contains("faxwell inbound pages R-"));
+    let large = Material { withheld: Some(Withheld::Size), ..Material::default() };
+    let octets = composer().compose(&received(true, ReceivedFormat::Pdf), &large).unwrap().octets;
+    let subject = mailparse::parse_mail(&octets).unwrap().headers.get_first_value("Subject").unwrap();
+    assert!(subject.ends_with(", too large to attach"), "{subject}");
+    assert!(leaf(&octets, "text/plain").contains("too large for mail; to fetch them"));
+}
+
+#[test]
+fn nothing_that_a_caller_says_becomes_a_header_or_markup() {
+    const EVIL: &str = "x\r\nBcc: evil@x.test\r\n\r\n<script>alert(1)</script>\u{0}\u{202e}y";
+    let mut work = received(false, ReceivedFormat::Both);
+    let fax = &mut received_mut(&mut work).received;
+    fax.called_number = EVIL.into();
+    for field in [&mut fax.calling_number, &mut fax.remote_id, &mut fax.subaddress, &mut fax.route, &mut fax.detail] {
+        *field = Some(EVIL.into());
+    }
+    fax.line = EVIL.into();
+    let octets = compose_received(&work);
+    check_wire_form(&octets);
+    let parsed = mailparse::parse_mail(&octets).unwrap();
+    assert!(parsed.headers.get_first_header("Bcc").is_none());
+    assert_eq!(parsed.headers.get_first_value("Caller-ID").unwrap(), "1", "digits alone");
+    assert!(!leaf(&octets, "text/html").contains("<script>"));
+    for media in ["text/plain", "text/html"] {
+        let body = leaf(&octets, media);
+        assert!(!body.lines().any(|l| l.starts_with("Bcc:")) && !body.contains(['\0', '\u{202e}', '\r']), "{body:?}");
+    }
+}
+
+#[test]
+fn a_delayed_report_says_what_was_tried_and_until_when() {
+    let octets = compose(&delayed());
+    let parsed = mailparse::parse_mail(&octets).unwrap();
+    assert_eq!(structure(&parsed), "report(alternative(plain html) delivery-status rfc822-headers)");
+    for (name, value) in [
+        ("Action", "delayed"),
+        ("Status", "4.4.1"),
+        ("Diagnostic-Code", "x-sip; 486 Busy Here"),
+        ("Will-Retry-Until", "Mon, 23 Nov 2026 10:00:00 +0000"),
+    ] {
+        assert_eq!(status_field(&octets, name).as_deref(), Some(value), "{name}");
+    }
+    assert_eq!(status_field(&compose(&busy()), "Will-Retry-Until"), None, "RFC 3464 §2.3.9: in delayed reports only");
+    let mut waiting = delayed();
+    let record = record_mut(&mut waiting);
+    record.attempts.clear();
+    (record.fax.attempts, record.fax.cause, record.fax.detail) = (0, None, None);
+    record.fax.not_before = ACCEPTED;
+    let octets = compose(&waiting);
+    assert_eq!(status_field(&octets, "Status").unwrap(), "4.4.7", "no call was made");
+    let text = leaf(&octets, "text/plain");
+    assert!(text.contains("No line was free") && text.contains("as soon as a line is free"), "{text}");
 }

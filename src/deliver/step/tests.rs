@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::super::testing::*;
 use super::*;
 use crate::config::DeliveryTarget;
-use crate::domain::NoticeState;
+use crate::domain::{NoticeState, ReceivedFormat};
 
 /// How a smart host answers.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +116,8 @@ impl Bench {
     fn new(work: NoticeWork, images: FakeImages, target: &DeliveryTarget) -> Self {
         let store = Arc::new(Notices::of(work));
         let transport = Transport::new(target, "gw1.fax.test").unwrap();
-        let deliverer = Deliverer::new(store.clone(), Arc::new(images), composer(), transport, Leases::new());
+        let deliverer =
+            Deliverer::new(store.clone(), Arc::new(images), composer(), transport, returned(), Leases::new());
         Self { store, deliverer, owner: Owner { node: "gw-a".into(), epoch: uuid::Uuid::from_u128(1) } }
     }
 
@@ -156,7 +157,7 @@ async fn a_smart_host_takes_the_report_with_a_null_reverse_path_and_one_recipien
                 pdf: Some(PDF.into()),
                 thumbnail: Some(PNG.into()),
                 original: Some(ORIGINAL.into()),
-                withheld: None,
+                ..Material::default()
             },
         )
         .unwrap();
@@ -185,7 +186,8 @@ async fn what_a_refusal_means_depends_on_where_it_comes() {
         let host = FakeHost::new(behaviour).await;
         let bench = Bench::with_hosts(busy(), &[&host]);
         assert_eq!(bench.step().await, step, "{behaviour:?}");
-        let (Written::Again(_, why) | Written::Dead(why) | Written::Sent(why)) = bench.store.last();
+        let (Written::Again(_, why) | Written::Dead(why) | Written::Sent(why) | Written::Withdrawn(why)) =
+            bench.store.last();
         assert!(why.contains(says), "{behaviour:?}: {why}");
     }
 }
@@ -264,6 +266,95 @@ async fn waits_grow_from_a_minute_to_an_hour_and_end_after_five_days() {
     let days = bench.store.now.lock().unwrap().since(started).as_secs() / 3600;
     assert!((116..=120).contains(&days), "{days} h");
     assert!(matches!(bench.store.last(), Written::Dead(why) if why.contains("5 days") && why.contains("421")));
+}
+
+#[tokio::test]
+async fn a_received_fax_leaves_with_a_return_address_that_names_it() {
+    let host = FakeHost::new(Behaviour::Takes).await;
+    let work = received(true, ReceivedFormat::Both);
+    let bench = Bench::with_hosts(work.clone(), &[&host]);
+    assert_eq!(bench.step().await, Step::Sent);
+    let commands = host.seen.lock().unwrap().commands.clone();
+    let from = commands[1].strip_prefix("MAIL FROM:<").unwrap().strip_suffix('>').unwrap();
+    let now = *bench.store.now.lock().unwrap();
+    assert_eq!(returned().0.read(from, now), Ok(Some(work.notice.id)), "{from}");
+    assert_eq!(commands[2], "RCPT TO:<sales@corp.test>");
+    bench.forget();
+    assert_eq!(bench.step().await, Step::Sent);
+    let mails = host.mails();
+    assert_eq!((mails.len(), &mails[0]), (2, &mails[1]), "a repeat is the same mail");
+}
+
+#[tokio::test]
+async fn a_received_fax_that_its_mailbox_refuses_goes_to_the_default_mailboxes() {
+    for (behaviour, expected) in [
+        (Behaviour::AnswersRcpt("550 5.1.1 no such user"), Step::Dead),
+        (Behaviour::AnswersContent("554 5.6.0 spam"), Step::Dead),
+        (Behaviour::AnswersRcpt("450 4.2.0 greylisted"), Step::Again),
+        (Behaviour::AnswersMail("451 4.3.0 disk full"), Step::Again),
+    ] {
+        let host = FakeHost::new(behaviour).await;
+        let bench = Bench::with_hosts(received(true, ReceivedFormat::Pdf), &[&host]);
+        assert_eq!(bench.step().await, expected, "{behaviour:?}");
+        let instead = bench.store.instead.lock().unwrap().clone();
+        assert_eq!(instead == ["office@corp.test"], expected == Step::Dead, "{behaviour:?}");
+    }
+    // After five days of "later" as well; a report has no other mailbox.
+    for (work, instead) in [(received(true, ReceivedFormat::Pdf), 1), (busy(), 0)] {
+        let host = FakeHost::new(Behaviour::Greets("421 later")).await;
+        let bench = Bench::with_hosts(work, &[&host]);
+        assert_eq!(bench.step().await, Step::Again);
+        *bench.store.now.lock().unwrap() = minutes(32 + 5 * 24 * 60);
+        assert_eq!(bench.step().await, Step::Dead);
+        assert_eq!(bench.store.instead.lock().unwrap().len(), instead);
+    }
+}
+
+#[tokio::test]
+async fn a_received_fax_never_leaves_short_of_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = DeliveryTarget::Maildir(folder.path().to_owned());
+    let bench = Bench::new(received(true, ReceivedFormat::Pdf), FakeImages::Missing, &target);
+    for _ in 0..TRIES_FOR_IMAGES + 2 {
+        assert_eq!(bench.step().await, Step::Again);
+        assert!(
+            matches!(bench.store.last(), Written::Again(_, why) if why.contains("pages of R-") && why.contains("no such document"))
+        );
+    }
+    assert!(!folder.path().join("new").exists());
+    // One that carries no pages does not wait for them.
+    let bench = Bench::new(received(true, ReceivedFormat::Text), FakeImages::Missing, &target);
+    assert_eq!(bench.step().await, Step::Sent);
+}
+
+#[tokio::test]
+async fn a_received_fax_is_one_file_of_a_maildir_with_its_return_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = DeliveryTarget::Maildir(folder.path().to_owned());
+    let bench = Bench::new(received(false, ReceivedFormat::Tiff), FakeImages::Present, &target);
+    for _ in 0..2 {
+        assert_eq!(bench.step().await, Step::Sent);
+        let octets = std::fs::read(only_file(folder.path())).unwrap();
+        let text = String::from_utf8_lossy(&octets);
+        assert!(text.starts_with("Return-Path: <bounce+"), "{text}");
+        assert!(text.contains("image/tiff") && !text.contains("application/pdf"), "{text}");
+        bench.forget();
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_a_fax_waits_when_it_has_ended() {
+    let host = FakeHost::new(Behaviour::Takes).await;
+    let mut ended = delayed();
+    let fax = &mut record_mut(&mut ended).fax;
+    (fax.state, fax.ended_at) = (crate::domain::FaxState::Sent, Some(minutes(17)));
+    let bench = Bench::with_hosts(ended, &[&host]);
+    assert_eq!(bench.step().await, Step::Withdrawn);
+    assert!(matches!(bench.store.last(), Written::Withdrawn(why) if why.contains("it is sent")));
+    assert_eq!(host.seen.lock().unwrap().connections, 0);
+    let bench = Bench::with_hosts(delayed(), &[&host]);
+    assert_eq!(bench.step().await, Step::Sent);
+    assert_eq!(host.mails().len(), 1);
 }
 
 #[tokio::test]
@@ -367,7 +458,8 @@ async fn every_final_fax_of_the_store_is_told_once() {
     }
     let folder = tempfile::tempdir().unwrap();
     let transport = Transport::new(&DeliveryTarget::Maildir(folder.path().to_owned()), "gw1.fax.test").unwrap();
-    let deliverer = Deliverer::new(store.clone(), Arc::new(FakeImages::Present), composer(), transport, Leases::new());
+    let deliverer =
+        Deliverer::new(store.clone(), Arc::new(FakeImages::Present), composer(), transport, returned(), Leases::new());
     let mut worker = Deliveries { deliverer: Arc::new(deliverer), owner };
     for expected in [Progress::Worked, Progress::Worked, Progress::Idle] {
         assert_eq!(worker.step().await.unwrap(), expected);

@@ -35,10 +35,10 @@ pub(super) async fn one_number_has_one_call_at_a_time(bench: Bench) {
 
     let attempt = testing::attempt(1);
     bench.store.begin_attempt(ids[0], claimed[0].token, attempt.clone()).await.unwrap();
-    bench.clock.advance(LEASE * 2);
+    bench.run_out().await;
     let claimed = bench.store.claim_calls(&there, 9, LEASE).await.unwrap();
     assert_eq!(claimed.len(), 1, "an open attempt keeps its number, whoever owned it");
-    assert_eq!(claimed[0].fax.id, ids[2], "a lease alone does not, once it has expired");
+    assert_eq!(claimed[0].fax.id, ids[2], "a lease alone does not, once it is freed");
 
     let orphan = bench.store.orphans().await.unwrap().remove(0);
     let next = Next::Again { not_before: bench.now().await.plus(SECOND * 1000) };
@@ -98,7 +98,7 @@ pub(super) async fn confirmed_pages_count_without_gaps_once_and_from_stale_token
 
     bench.confirm(&call, [3]).await;
     assert_eq!(bench.fax(call.fax).await.pages_confirmed, 1, "page 2 is missing");
-    bench.clock.advance(LEASE * 2);
+    bench.run_out().await;
     let orphan = bench.store.orphans().await.unwrap().remove(0);
     let next = Next::Again { not_before: bench.now().await.plus(SECOND * 9) };
     bench.store.settle(&orphan, testing::busy(), next).await.unwrap();
@@ -137,7 +137,7 @@ pub(super) async fn a_late_confirmation_is_kept_after_the_end(bench: Bench) {
     bench.confirm(&call, [1]).await;
     let record = bench.store.fax(call.fax).await.unwrap();
     assert_eq!((record.fax.state, record.fax.pages_confirmed, record.pages.len()), (FaxState::Failed, 1, 1));
-    let events = bench.store.events(call.fax).await.unwrap();
+    let events = bench.store.events(EventsOf::Fax(call.fax), 0, 2000).await.unwrap();
     assert!(events.last().unwrap().text.contains("after the fax had ended"), "{events:?}");
 }
 

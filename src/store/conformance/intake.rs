@@ -105,7 +105,7 @@ pub(super) async fn workers_that_died_over_a_message_are_counted(bench: Bench) {
     for crashes in 0..3 {
         let work = bench.store.claim_render(&renderer, LEASE).await.unwrap().unwrap();
         assert_eq!(work.crashes, crashes);
-        bench.clock.advance(LEASE);
+        bench.run_out().await;
     }
     let work = bench.store.claim_render(&renderer, LEASE).await.unwrap().unwrap();
     for (fax, token) in work.faxes {

@@ -16,6 +16,8 @@ const STEPS: usize = 70;
 const PAGES: u32 = 3;
 const NUMBERS: [&str; 3] = ["+99910200", "+99910486", "+99910480"];
 const NODES: [&str; 2] = ["gw-a", "gw-b"];
+const GRACE: Duration = Duration::from_secs(15);
+const CALL_GRACE: Duration = Duration::from_secs(45);
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -34,6 +36,7 @@ enum Step {
     Pass { seconds: u64 },
     Renew { node: usize },
     Restart { node: usize },
+    Expire { reachable_s: u64 },
     Settle { again: bool },
 }
 
@@ -55,6 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..80u64).prop_map(|seconds| Step::Pass { seconds }),
         1 => node.clone().prop_map(|node| Step::Renew { node }),
         1 => node.prop_map(|node| Step::Restart { node }),
+        4 => (0..120u64).prop_map(|reachable_s| Step::Expire { reachable_s }),
         2 => any::<bool>().prop_map(|again| Step::Settle { again }),
     ]
 }
@@ -107,6 +111,8 @@ struct Known {
     token: LeaseToken,
     /// Owner and end of the lease.
     lease: Option<(Owner, Timestamp)>,
+    /// When it was first seen that the lease had run out.
+    suspect: Option<Timestamp>,
     not_before: Timestamp,
     confirmed: BTreeSet<u32>,
     attempts: u32,
@@ -120,8 +126,13 @@ impl Known {
         (1..=PAGES).take_while(|page| self.confirmed.contains(page)).count() as u32
     }
 
-    fn is_free(&self, now: Timestamp) -> bool {
-        self.lease.as_ref().is_none_or(|(_, until)| *until <= now)
+    fn has_run_out(&self, now: Timestamp) -> bool {
+        self.lease.as_ref().is_some_and(|(_, until)| *until <= now)
+    }
+
+    fn free(&mut self) {
+        self.lease = None;
+        self.suspect = None;
     }
 
     /// Whether `token` is the lease's, and the fax in `state`.
@@ -148,13 +159,13 @@ impl Known {
 
     fn finish(&mut self, outcome: Outcome) {
         self.state = outcome.into();
-        self.lease = None;
+        self.free();
         self.open = None;
     }
 
     fn give_back(&mut self, not_before: Timestamp) {
         self.not_before = not_before;
-        self.lease = None;
+        self.free();
         self.open = None;
     }
 }
@@ -183,6 +194,7 @@ impl Life {
             Step::Pass { seconds } => self.bench.clock.advance(Duration::from_secs(seconds)),
             Step::Renew { node } => self.renew(node, now).await,
             Step::Restart { node } => self.restart(node).await,
+            Step::Expire { reachable_s } => self.expire(reachable_s, now).await,
             Step::Settle { again } => self.settle(again, now).await,
             Step::Rendered { claim }
             | Step::RenderAgain { claim }
@@ -207,6 +219,7 @@ impl Life {
             state: FaxState::Accepted,
             token: 0,
             lease: None,
+            suspect: None,
             not_before: now,
             confirmed: BTreeSet::new(),
             attempts: 0,
@@ -221,12 +234,12 @@ impl Life {
         let busy: BTreeSet<usize> = self
             .known
             .values()
-            .filter(|fax| fax.open.is_some() || (fax.state == FaxState::Ready && !fax.is_free(now)))
+            .filter(|fax| fax.open.is_some() || (fax.state == FaxState::Ready && fax.lease.is_some()))
             .map(|fax| fax.number)
             .collect();
         self.known
             .iter()
-            .filter(|(_, fax)| fax.state == state && fax.not_before <= now && fax.is_free(now))
+            .filter(|(_, fax)| fax.state == state && fax.not_before <= now && fax.lease.is_none())
             .filter(|(_, fax)| state == FaxState::Accepted || !busy.contains(&fax.number))
             .min_by_key(|(id, fax)| (fax.not_before, **id))
             .map(|(id, _)| *id)
@@ -319,7 +332,7 @@ impl Life {
         let attempt = testing::attempt(fax.pages() + 1);
         let in_call = self.known.values().any(|other| other.number == fax.number && other.open.is_some());
         let expected = match fax.hold(token, FaxState::Ready) {
-            Answer::Done if fax.is_free(now) => Answer::Lost,
+            Answer::Done if fax.has_run_out(now) => Answer::Lost,
             Answer::Done if in_call || fax.pages() == PAGES => Answer::Refused,
             other => other,
         };
@@ -375,9 +388,10 @@ impl Life {
         // Every claim there ever was, stale ones too.
         let held: Vec<Lease> = self.claims.iter().map(|(fax, token)| Lease::Fax(*fax, *token)).collect();
         let mut expected = 0;
-        for (holder, until) in self.known.values_mut().filter_map(|fax| fax.lease.as_mut()) {
-            if holder == owner {
+        for fax in self.known.values_mut() {
+            if let Some((_, until)) = fax.lease.as_mut().filter(|(holder, _)| holder == owner) {
                 *until = (*until).max(now.plus(LEASE));
+                fax.suspect = None;
                 expected += 1;
             }
         }
@@ -388,7 +402,7 @@ impl Life {
         let mut expected = TakenBack::default();
         for fax in self.known.values_mut() {
             if fax.lease.as_ref().is_some_and(|(holder, _)| *holder == self.owners[node]) {
-                fax.lease = None;
+                fax.free();
                 *if fax.open.is_some() { &mut expected.orphans } else { &mut expected.leases } += 1;
             }
         }
@@ -396,10 +410,26 @@ impl Life {
         assert_eq!(self.bench.store.take_back(&self.owners[node]).await.unwrap(), expected);
     }
 
+    async fn expire(&mut self, reachable_s: u64, now: Timestamp) {
+        let reachable_since = Timestamp(now.0 - i64::try_from(reachable_s).unwrap() * 1000);
+        let mut expected = Expired::default();
+        for fax in self.known.values_mut().filter(|fax| fax.has_run_out(now)) {
+            expected.suspects += u64::from(fax.suspect.is_none());
+            let suspect = *fax.suspect.get_or_insert(now);
+            let grace = if fax.open.is_some() { CALL_GRACE } else { GRACE };
+            if suspect.max(reachable_since).plus(grace) <= now {
+                fax.free();
+                expected.freed += 1;
+            }
+        }
+        let rules = ExpiryRules { grace: GRACE, call_grace: CALL_GRACE, reachable_since };
+        assert_eq!(self.bench.store.expire_leases(rules).await.unwrap(), expected);
+    }
+
     async fn settle(&mut self, again: bool, now: Timestamp) {
         let orphans = self.bench.store.orphans().await.unwrap();
         let found: BTreeSet<FaxId> = orphans.iter().map(|orphan| orphan.fax.id).collect();
-        let lost = |fax: &Known| fax.open.is_some() && fax.is_free(now);
+        let lost = |fax: &Known| fax.open.is_some() && fax.lease.is_none();
         let expected = self.known.iter().filter(|(_, fax)| lost(fax)).map(|(id, _)| *id).collect();
         assert_eq!(found, expected);
         for orphan in orphans {

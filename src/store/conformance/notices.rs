@@ -24,6 +24,11 @@ pub(super) async fn each_fax_gets_exactly_one_final_notice(bench: Bench) {
     assert!(bench.store.claim_calls(&agent, 9, LEASE).await.unwrap().is_empty());
 }
 
+fn fax_of(work: &NoticeWork) -> &FaxRecord {
+    let About::Fax(record) = &work.about else { panic!("{:?}", work.about) };
+    record
+}
+
 /// A fax that has failed and owes a notice.
 async fn owed(bench: &Bench, withheld: Option<&str>) -> NoticeId {
     let ids = bench.ready(&["+99910200"]).await;
@@ -45,7 +50,7 @@ pub(super) async fn a_notice_is_owed_until_somebody_takes_it(bench: Bench) {
     let store = &bench.store;
     let work = store.claim_notices(&owner, 9, LEASE).await.unwrap().remove(0);
     assert_eq!((work.notice.id, work.notice.state, work.notice.tries), (id, NoticeState::Owed, 1));
-    assert_eq!(work.record.notices, std::slice::from_ref(&work.notice));
+    assert_eq!(fax_of(&work).notices, std::slice::from_ref(&work.notice));
     assert!(store.claim_notices(&owner, 9, LEASE).await.unwrap().is_empty());
     let later = bench.now().await.plus(SECOND * 30);
     store.notice_again(id, work.token, later, "451 try later").await.unwrap();
@@ -54,14 +59,14 @@ pub(super) async fn a_notice_is_owed_until_somebody_takes_it(bench: Bench) {
 
     let first = store.claim_notices(&owner, 9, LEASE).await.unwrap().remove(0);
     assert_eq!((first.notice.tries, first.notice.detail.as_deref()), (2, Some("451 try later")));
-    bench.clock.advance(LEASE);
+    bench.run_out().await;
     let second = store.claim_notices(&owner, 9, LEASE).await.unwrap().remove(0);
     assert_eq!(second.notice.header_message_id, work.notice.header_message_id, "every copy is the same");
     assert_eq!((second.notice.created_at, second.notice.tries), (created_at, 3));
     store.notice_sent(id, second.token, "mx1: 250 ok").await.unwrap();
-    bench.clock.advance(LEASE);
+    bench.run_out().await;
     assert!(store.claim_notices(&owner, 9, LEASE).await.unwrap().is_empty());
-    let notice = store.fax(second.notice.fax).await.unwrap().notices.remove(0);
+    let notice = store.fax(second.notice.fax.unwrap()).await.unwrap().notices.remove(0);
     assert_eq!((notice.state, notice.detail.as_deref()), (NoticeState::Sent, Some("mx1: 250 ok")));
     assert!(notice.sent_at.is_some());
     assert_lost("sent before", store.notice_sent(id, second.token, "mx1").await);
@@ -73,8 +78,8 @@ pub(super) async fn a_dead_notice_is_kept_and_a_withheld_one_never_claimed(bench
     let dead = owed(&bench, None).await;
     let work = bench.store.claim_notices(&owner, 9, LEASE).await.unwrap();
     assert_eq!(work.iter().map(|work| work.notice.id).collect::<Vec<_>>(), [dead]);
-    bench.store.notice_dead(dead, work[0].token, "550 no such user").await.unwrap();
-    bench.clock.advance(LEASE * 2);
+    bench.store.notice_dead(dead, work[0].token, "550 no such user", &Instead::default()).await.unwrap();
+    bench.run_out().await;
     assert!(bench.store.claim_notices(&owner, 9, LEASE).await.unwrap().is_empty());
     let counts = bench.store.counts().await.unwrap();
     assert_eq!((counts.notices["dead"], counts.notices["withheld"], counts.notices["owed"]), (1, 1, 0));

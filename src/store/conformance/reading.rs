@@ -89,7 +89,7 @@ pub(super) async fn events_tell_the_story_of_a_fax(bench: Bench) {
     let notice = bench.store.claim_notices(&agent, 1, LEASE).await.unwrap().remove(0);
     bench.store.notice_sent(notice.notice.id, notice.token, "mx1:\r\n250 ok").await.unwrap();
 
-    let events = bench.store.events(call.fax).await.unwrap();
+    let events = bench.store.events(EventsOf::Fax(call.fax), 0, 2000).await.unwrap();
     let story: Vec<_> = events.iter().map(|event| (event.kind.as_str(), event.text.as_str())).collect();
     let expected = [
         ("accepted", "accepted from anna@example.com, 10.0.5.7 (mail.example.com) by smtp, for +99910200"),
@@ -101,7 +101,8 @@ pub(super) async fn events_tell_the_story_of_a_fax(bench: Bench) {
         ("page", "page 3 of 3 confirmed in attempt 1 (14400 bit/s, ECM)"),
         ("attempt-ended", "attempt 1 ended: over"),
         ("sent", "sent, 3 of 3 pages confirmed"),
-        ("notice-sent", "notice \"sent\" taken by mx1:  250 ok"),
+        ("notice-owed", "report \"sent\" is owed to anna@example.com"),
+        ("notice-sent", "report \"sent\" taken by mx1:  250 ok"),
     ];
     assert_eq!(story, expected);
     assert!(events.windows(2).all(|pair| pair[0].seq < pair[1].seq));
@@ -143,7 +144,7 @@ pub(super) async fn what_is_not_there_is_not_found(bench: Bench) {
     let missing = [
         ("fax", store.fax(fax).await.err()),
         ("fax", store.find_fax(&fax.short()).await.err()),
-        ("fax", store.events(fax).await.err()),
+        ("fax", store.events(EventsOf::Fax(fax), 0, 2000).await.err()),
         ("fax", store.rendered(fax, 1, testing::pages(1)).await.err()),
         ("message", store.message(MessageId::new()).await.err()),
         ("attempt", store.record_fact(AttemptId::new(), AttemptFact::Answered).await.err()),

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use sqlx::sqlite::SqliteRow;
+
 use super::error::Place;
 use super::intake::event;
 use super::rows::{self, Columns, notice_columns};
-use super::{Tx, reading, statements};
+use super::{Tx, reading, received, returned, statements};
 use crate::domain::{NoticeId, Timestamp};
-use crate::store::{LeaseToken, NoticeWork, Owner, Result, StoreError};
+use crate::store::{About, Instead, LeaseToken, Notice, NoticeWork, Owner, Result, StoreError};
 
 /// Most notices in one claim.
 const CLAIM_MAX: u32 = 256;
@@ -15,8 +17,7 @@ const CLAIM_MAX: u32 = 256;
 statements! {
     DUE = "-- notices.due
         SELECT id FROM notices INDEXED BY notices_owed
-        WHERE state = 'owed' AND not_before <= $1 AND (lease_node IS NULL OR lease_expires_at <= $1)
-          AND fax_id IS NOT NULL
+        WHERE state = 'owed' AND not_before <= $1 AND lease_node IS NULL
         ORDER BY not_before, id LIMIT $2";
     // Counted before it is tried: a crash in the middle must not grant a free try.
     CLAIM = concat!("-- notices.claim
@@ -36,6 +37,10 @@ statements! {
         UPDATE notices SET state = 'dead', detail = $3,
             lease_node = NULL, lease_epoch = NULL, lease_expires_at = NULL, suspect_at = NULL
         WHERE id = $1 AND lease_token = $2 AND lease_node IS NOT NULL AND state = 'owed'";
+    WITHDRAWN = "-- notices.withdrawn
+        UPDATE notices SET state = 'withheld', detail = $3,
+            lease_node = NULL, lease_epoch = NULL, lease_expires_at = NULL, suspect_at = NULL
+        WHERE id = $1 AND lease_token = $2 AND lease_node IS NOT NULL AND state = 'owed'";
 }
 
 pub(super) async fn claim(tx: &mut Tx, owner: &Owner, limit: u32, lease: Duration) -> Result<Vec<NoticeWork>> {
@@ -52,16 +57,25 @@ pub(super) async fn claim(tx: &mut Tx, owner: &Owner, limit: u32, lease: Duratio
             .await
             .place("notices.claim")?;
         let notice = rows::notice(&row)?;
-        let record = reading::record(&mut tx.conn, notice.fax).await?;
-        claimed.push(NoticeWork { notice, token: row.col("lease_token")?, record });
+        let about = about(tx, &notice).await?;
+        claimed.push(NoticeWork { notice, token: row.col("lease_token")?, about });
     }
     Ok(claimed)
+}
+
+async fn about(tx: &mut Tx, notice: &Notice) -> Result<About> {
+    match (notice.fax, notice.received) {
+        (Some(fax), _) => Ok(About::Fax(Box::new(reading::record(&mut tx.conn, fax, tx.now).await?))),
+        (None, Some(fax)) => Ok(About::Received(Box::new(received::record(&mut tx.conn, fax).await?))),
+        (None, None) => Err(StoreError::Refused(format!("the notice {} tells of no fax", notice.id))),
+    }
 }
 
 pub(super) async fn sent(tx: &mut Tx, id: NoticeId, token: LeaseToken, taken_by: &str) -> Result<()> {
     let query = sqlx::query(SENT).bind(id.to_string()).bind(token).bind(tx.now.0).bind(taken_by);
     let text = format!("taken by {taken_by}");
-    write_back(tx, id, token, query, "notice-sent", &text).await
+    let notice = write_back(tx, id, token, query, "notice-sent", &text).await?;
+    returned::settle(tx, &notice).await
 }
 
 pub(super) async fn again(
@@ -73,13 +87,21 @@ pub(super) async fn again(
 ) -> Result<()> {
     let query = sqlx::query(AGAIN).bind(id.to_string()).bind(token).bind(not_before.0).bind(why);
     let text = format!("tried again at {not_before}: {why}");
-    write_back(tx, id, token, query, "notice-waits", &text).await
+    write_back(tx, id, token, query, "notice-waits", &text).await.map(drop)
 }
 
-pub(super) async fn dead(tx: &mut Tx, id: NoticeId, token: LeaseToken, why: &str) -> Result<()> {
+pub(super) async fn dead(tx: &mut Tx, id: NoticeId, token: LeaseToken, why: &str, instead: &Instead) -> Result<()> {
     let query = sqlx::query(DEAD).bind(id.to_string()).bind(token).bind(why);
     let text = format!("nobody takes it: {why}");
-    write_back(tx, id, token, query, "notice-dead", &text).await
+    let notice = write_back(tx, id, token, query, "notice-dead", &text).await?;
+    returned::owe_instead(tx, &notice, instead).await?;
+    returned::settle(tx, &notice).await
+}
+
+pub(super) async fn withdrawn(tx: &mut Tx, id: NoticeId, token: LeaseToken, why: &str) -> Result<()> {
+    let query = sqlx::query(WITHDRAWN).bind(id.to_string()).bind(token).bind(why);
+    let text = format!("withdrawn: {why}");
+    write_back(tx, id, token, query, "notice-withdrawn", &text).await.map(drop)
 }
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
@@ -91,9 +113,8 @@ async fn write_back(
     query: Query<'_>,
     kind: &str,
     text: &str,
-) -> Result<()> {
-    let row = sqlx::query(GET).bind(id.to_string()).fetch_optional(&mut tx.conn).await.place("notices.get")?;
-    let row = row.ok_or_else(|| StoreError::NotFound { kind: "notice", id: id.to_string() })?;
+) -> Result<Notice> {
+    let row = row(tx, id).await?;
     let notice = rows::notice(&row)?;
     let node: Option<String> = row.col("lease_node")?;
     if node.is_none() || row.col::<i64>("lease_token")? != token {
@@ -103,6 +124,24 @@ async fn write_back(
     if done.rows_affected() != 1 {
         return Err(StoreError::LeaseLost(format!("notice {id}")));
     }
-    let text = format!("notice \"{}\" {text}", notice.kind);
-    event(tx, &notice.fax.to_string(), node.as_deref(), kind, &text).await
+    told(tx, &notice, node.as_deref(), kind, text).await?;
+    Ok(notice)
+}
+
+/// Adds a line to the story of what the notice tells of.
+pub(super) async fn told(tx: &mut Tx, notice: &Notice, node: Option<&str>, kind: &str, text: &str) -> Result<()> {
+    match (notice.fax, notice.received) {
+        (Some(fax), _) => event(tx, &fax.to_string(), node, kind, &format!("report \"{}\" {text}", notice.kind)).await,
+        (None, Some(fax)) => {
+            let to = notice.recipient.as_deref().unwrap_or_default();
+            received::event(tx, fax, node, kind, &format!("mail for {to} {text}")).await
+        }
+        (None, None) => Ok(()),
+    }
+}
+
+/// The row of a notice.
+pub(super) async fn row(tx: &mut Tx, id: NoticeId) -> Result<SqliteRow> {
+    let row = sqlx::query(GET).bind(id.to_string()).fetch_optional(&mut tx.conn).await.place("notices.get")?;
+    row.ok_or_else(|| StoreError::NotFound { kind: "notice", id: id.to_string() })
 }

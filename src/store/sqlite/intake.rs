@@ -1,22 +1,25 @@
 //! A message comes in: documents, message, faxes and their first events, or nothing at all.
 
+use sqlx::sqlite::SqliteQueryResult;
+
 use super::error::Place;
 use super::rows::Columns;
 use super::{Tx, statements};
-use crate::domain::{MessageId, Timestamp};
+use crate::domain::{ShortId, Timestamp};
 use crate::store::{DocumentRef, NewFax, NewMessage, Result, StoreError, Submitted};
 
 statements! {
-    BY_IDEM_KEY = "-- messages.by_idem_key\nSELECT id FROM messages WHERE idem_key = $1";
-    BY_ID = "-- messages.by_id
-        SELECT raw_document, accepted_at FROM messages WHERE id = $1";
+    KNOWN = "-- messages.known
+        SELECT id, raw_document, accepted_at FROM messages WHERE id = $1 OR idem_key = $2";
     SHORT_ID_TAKEN = "-- ids.taken
         SELECT EXISTS (SELECT 1 FROM messages WHERE short_id = $1)
             OR EXISTS (SELECT 1 FROM faxes WHERE short_id = $1 OR id = $2) AS taken";
-    // A document that was about to be removed is wanted again.
+    // A document that was about to be removed is wanted again, and one that retention removed is there again.
     DOCUMENT = "-- documents.put
         INSERT INTO documents (key, size_bytes, media, inline, stored_at) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (key) DO UPDATE SET gc_after = NULL";
+        ON CONFLICT (key) DO UPDATE SET gc_after = NULL, pruned_at = NULL,
+            inline = iif(pruned_at IS NULL, inline, excluded.inline),
+            stored_at = iif(pruned_at IS NULL, stored_at, excluded.stored_at)";
     MESSAGE = "-- messages.submit
         INSERT INTO messages (id, short_id, idem_key, source, client, reverse_path, ret, envid, header_message_id,
             subject, from_name, from_address, automatic, options, raw_document, accepted_at)
@@ -37,11 +40,8 @@ pub(super) async fn submit(tx: &mut Tx, message: &NewMessage) -> Result<Submitte
     if message.faxes.is_empty() {
         return Err(StoreError::Refused("a message without recipients".to_owned()));
     }
-    if let Some(first) = duplicate(tx, message).await? {
-        return Ok(Submitted::Duplicate { message: first });
-    }
-    if let Some(at) = stored_already(tx, message).await? {
-        return Ok(Submitted::Accepted { at });
+    if let Some(before) = known(tx, message).await? {
+        return Ok(before);
     }
     let at = tx.now;
     put_document(tx, &message.raw).await?;
@@ -52,28 +52,38 @@ pub(super) async fn submit(tx: &mut Tx, message: &NewMessage) -> Result<Submitte
     Ok(Submitted::Accepted { at })
 }
 
-async fn duplicate(tx: &mut Tx, message: &NewMessage) -> Result<Option<MessageId>> {
-    let Some(key) = message.idem_key else { return Ok(None) };
-    let query = sqlx::query(BY_IDEM_KEY).bind(key.to_vec());
-    let row = query.fetch_optional(&mut tx.conn).await.place("messages.by_idem_key")?;
-    let first: Option<MessageId> = row.map(|row| row.parsed("id")).transpose()?;
-    // The same id is the same submission once more, not a second one.
-    Ok(first.filter(|first| *first != message.id))
-}
-
-/// A submission whose first answer got lost is repeated with its id: it was accepted then.
-async fn stored_already(tx: &mut Tx, message: &NewMessage) -> Result<Option<Timestamp>> {
-    let query = sqlx::query(BY_ID).bind(message.id.to_string());
-    match query.fetch_optional(&mut tx.conn).await.place("messages.by_id")? {
+/// What became of a submission that comes again: of the same mail under another id, or of itself when its first answer
+/// got lost.
+async fn known(tx: &mut Tx, message: &NewMessage) -> Result<Option<Submitted>> {
+    let id = message.id.to_string();
+    let query = sqlx::query(KNOWN).bind(&id).bind(message.idem_key.map(|key| key.to_vec()));
+    let rows = query.fetch_all(&mut tx.conn).await.place("messages.known")?;
+    let (itself, others): (Vec<_>, Vec<_>) =
+        rows.iter().partition(|row| row.col::<&str>("id").is_ok_and(|of| of == id));
+    if let Some(other) = others.first() {
+        return Ok(Some(Submitted::Duplicate { message: other.parsed("id")? }));
+    }
+    match itself.first() {
         None => Ok(None),
         Some(row) if row.col::<&str>("raw_document")? == message.raw.key.to_string() => {
-            row.time("accepted_at").map(Some)
+            Ok(Some(Submitted::Accepted { at: row.time("accepted_at")? }))
         }
         Some(_) => Err(StoreError::IdTaken(message.id.short().to_string())),
     }
 }
 
-async fn refuse_taken(tx: &mut Tx, short: &str, id: &str) -> Result<()> {
+/// The unique indexes know which ids are taken: asking first would cost a statement for each.
+fn unless_taken(done: std::result::Result<SqliteQueryResult, sqlx::Error>, name: &str, short: &ShortId) -> Result<()> {
+    match done {
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+            Err(StoreError::IdTaken(short.as_str().to_owned()))
+        }
+        other => other.place(name).map(|_| ()),
+    }
+}
+
+/// Errors when a short id that people read, or the fax's id behind it, is there already.
+pub(super) async fn refuse_taken(tx: &mut Tx, short: &str, id: &str) -> Result<()> {
     let query = sqlx::query(SHORT_ID_TAKEN).bind(short).bind(id);
     let row = query.fetch_one(&mut tx.conn).await.place("ids.taken")?;
     if row.col("taken")? { Err(StoreError::IdTaken(short.to_owned())) } else { Ok(()) }
@@ -95,9 +105,8 @@ pub(super) async fn put_document(tx: &mut Tx, document: &DocumentRef) -> Result<
 
 async fn insert_message(tx: &mut Tx, message: &NewMessage, at: Timestamp) -> Result<()> {
     let short = message.id.short();
-    refuse_taken(tx, short.as_str(), "").await?;
     let options = serde_json::to_string(&message.options).expect("options are plain words and texts");
-    sqlx::query(MESSAGE)
+    let done = sqlx::query(MESSAGE)
         .bind(message.id.to_string())
         .bind(short.as_str())
         .bind(message.idem_key.map(|key| key.to_vec()))
@@ -115,16 +124,14 @@ async fn insert_message(tx: &mut Tx, message: &NewMessage, at: Timestamp) -> Res
         .bind(message.raw.key.to_string())
         .bind(at.0)
         .execute(&mut tx.conn)
-        .await
-        .place("messages.submit")?;
-    Ok(())
+        .await;
+    unless_taken(done, "messages.submit", &short)
 }
 
 async fn insert_fax(tx: &mut Tx, message: &NewMessage, fax: &NewFax, at: Timestamp) -> Result<()> {
     let short = fax.id.short();
-    refuse_taken(tx, short.as_str(), &fax.id.to_string()).await?;
     let first_call_at = fax.not_before.map_or(at, |wanted| wanted.max(at));
-    sqlx::query(FAX)
+    let done = sqlx::query(FAX)
         .bind(fax.id.to_string())
         .bind(short.as_str())
         .bind(message.id.to_string())
@@ -144,8 +151,8 @@ async fn insert_fax(tx: &mut Tx, message: &NewMessage, fax: &NewFax, at: Timesta
         // Counted from the first call that is allowed: "at 18:00" must not be given up at noon.
         .bind(first_call_at.plus(fax.give_up_after).0)
         .execute(&mut tx.conn)
-        .await
-        .place("faxes.submit")?;
+        .await;
+    unless_taken(done, "faxes.submit", &short)?;
     let from = message.reverse_path.as_deref().unwrap_or("<>");
     let text = format!("accepted from {from}, {} by {}, for {}", message.client, message.source, fax.number);
     event(tx, &fax.id.to_string(), None, "accepted", &text).await
@@ -153,15 +160,19 @@ async fn insert_fax(tx: &mut Tx, message: &NewMessage, fax: &NewFax, at: Timesta
 
 /// Adds one line to the story of a fax, in the transaction of what it tells.
 pub(super) async fn event(tx: &mut Tx, fax: &str, node: Option<&str>, kind: &str, text: &str) -> Result<()> {
-    let line: String = text.chars().take(EVENT_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
     sqlx::query(EVENT)
         .bind(tx.now.0)
         .bind(node)
         .bind(fax)
         .bind(kind)
-        .bind(line)
+        .bind(event_line(text))
         .execute(&mut tx.conn)
         .await
         .place("events.add")?;
     Ok(())
+}
+
+/// The text of an event: one line of bounded length.
+pub(super) fn event_line(text: &str) -> String {
+    text.chars().take(EVENT_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

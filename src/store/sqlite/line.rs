@@ -8,9 +8,11 @@ use super::error::Place;
 use super::intake::event;
 use super::ownership::{self, demand_one, lost};
 use super::rows::{self, Columns, fax_columns};
-use super::{Tx, reading, statements};
+use super::{Tx, facts, reading, statements};
 use crate::domain::{AttemptId, FaxId, FaxState, Timestamp};
-use crate::store::{Attempt, AttemptFact, CallWork, ConfirmedPage, LeaseToken, NewAttempt, Owner, Result, StoreError};
+use crate::store::{
+    Attempt, AttemptFact, CallWork, ConfirmedPage, LeaseToken, NewAttempt, Owner, Reach, Result, StoreError,
+};
 
 /// Most calls in one claim: more channels claim again.
 const CLAIM_MAX: u32 = 256;
@@ -21,16 +23,19 @@ statements! {
         SELECT min(priority) AS priority FROM faxes INDEXED BY faxes_to_call WHERE state = 'ready' AND priority > $1";
     NEXT = "-- faxes.next_to_call
         SELECT f.id FROM faxes f INDEXED BY faxes_to_call
-        WHERE f.state = 'ready' AND f.priority = $2 AND f.not_before <= $1
-          AND (f.lease_node IS NULL OR f.lease_expires_at <= $1)
+        WHERE f.state = 'ready' AND f.priority = $2 AND f.not_before <= $1 AND f.ordered IS NULL
+          AND f.lease_node IS NULL
           AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.number = f.number AND a.ended_at IS NULL)
           AND NOT EXISTS (SELECT 1 FROM faxes o INDEXED BY faxes_leased_number
-                          WHERE o.number = f.number AND o.lease_node IS NOT NULL
-                            AND o.state = 'ready' AND o.lease_expires_at > $1)
+                          WHERE o.number = f.number AND o.lease_node IS NOT NULL AND o.state = 'ready')
+          AND ($3 IS NULL OR EXISTS (SELECT 1 FROM json_each($3) r
+                WHERE substr(f.number, 1, length(r.value ->> 'prefix')) = r.value ->> 'prefix'
+                  AND NOT EXISTS (SELECT 1 FROM json_each(r.value, '$.except') x
+                                  WHERE substr(f.number, 1, length(x.value)) = x.value)))
         ORDER BY f.not_before, f.id LIMIT 1";
     OVERDUE = "-- faxes.overdue
         SELECT f.id FROM faxes f INDEXED BY faxes_to_call
-        WHERE f.state = 'ready' AND f.give_up_at <= $1 AND (f.lease_node IS NULL OR f.lease_expires_at <= $1)
+        WHERE f.state = 'ready' AND f.give_up_at <= $1 AND f.ordered IS NULL AND f.lease_node IS NULL
           AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.fax_id = f.id AND a.ended_at IS NULL)
         LIMIT $2";
     CLAIM = concat!("-- faxes.claim_call
@@ -58,14 +63,20 @@ statements! {
         UPDATE attempts SET page_started = $2 WHERE id = $1 AND page_started < $2";
     ALL_PAGES_SENT = "-- attempts.all_pages_sent
         UPDATE attempts SET all_pages_sent = 1 WHERE id = $1 AND all_pages_sent = 0";
+    PAGE_REFUSED = "-- attempts.page_refused
+        UPDATE attempts SET all_pages_sent = 0 WHERE id = $1 AND all_pages_sent = 1 AND ended_at IS NULL";
+    // The first word counts: how a call ended does not change.
+    TOLD_END = "-- attempts.told_end
+        UPDATE attempts SET told_end = $2 WHERE id = $1 AND told_end IS NULL AND ended_at IS NULL";
     CONFIRM = "-- fax_pages.confirm
         INSERT INTO fax_pages (fax_id, page_no, attempt_id, confirmed_at, rate_bps, ecm, duration_ms, blocks_resent)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (fax_id, page_no) DO NOTHING";
-    // The highest k such that pages 1 to k are there.
+    // The highest k such that pages 1 to k are there; those before begin_page arrived with the fax that this one retries.
     CONFIRMED = "-- faxes.pages_confirmed
-        UPDATE faxes SET pages_confirmed = (SELECT coalesce(max(page_no), 0) FROM
-            (SELECT page_no, row_number() OVER (ORDER BY page_no) AS nth FROM fax_pages WHERE fax_id = $1)
-            WHERE page_no = nth)
+        UPDATE faxes SET pages_confirmed = (SELECT coalesce(max(page_no), begin_page - 1) FROM
+            (SELECT page_no, row_number() OVER (ORDER BY page_no) AS nth FROM fax_pages
+              WHERE fax_id = $1 AND page_no >= begin_page)
+            WHERE page_no = nth + begin_page - 1)
         WHERE id = $1";
     AGAIN = "-- faxes.call_again
         UPDATE faxes SET not_before = $3, detail = $4,
@@ -75,8 +86,17 @@ statements! {
         SELECT EXISTS (SELECT 1 FROM attempts WHERE fax_id = $1 AND ended_at IS NULL) AS open";
 }
 
-pub(super) async fn claim(tx: &mut Tx, owner: &Owner, limit: u32, lease: Duration) -> Result<Vec<CallWork>> {
+pub(super) async fn claim(
+    tx: &mut Tx,
+    owner: &Owner,
+    reach: &[Reach],
+    limit: u32,
+    lease: Duration,
+) -> Result<Vec<CallWork>> {
     let limit = limit.min(CLAIM_MAX) as usize;
+    // None where every number will do: nothing is compared then.
+    let reach = (!reach.iter().any(Reach::is_everywhere))
+        .then(|| serde_json::to_string(reach).expect("lists of prefixes are always JSON"));
     let mut claimed = Vec::new();
     let mut above = i64::MIN;
     while claimed.len() < limit {
@@ -85,7 +105,7 @@ pub(super) async fn claim(tx: &mut Tx, owner: &Owner, limit: u32, lease: Duratio
         above = priority;
         while claimed.len() < limit {
             // One by one: the lease just taken keeps the next search away from its number.
-            let query = sqlx::query(NEXT).bind(tx.now.0).bind(priority);
+            let query = sqlx::query(NEXT).bind(tx.now.0).bind(priority).bind(reach.as_deref());
             let Some(row) = query.fetch_optional(&mut tx.conn).await.place("faxes.next_to_call")? else { break };
             claimed.push(claim_one(tx, owner, row.parsed("id")?, lease).await?);
         }
@@ -117,6 +137,7 @@ async fn claim_one(tx: &mut Tx, owner: &Owner, fax: FaxId, lease: Duration) -> R
     Ok(CallWork {
         message: reading::message(&mut tx.conn, row.fax.message).await?,
         earlier: reading::causes(&mut tx.conn, fax).await?,
+        avoid_t38: facts::avoided(tx, &row.fax.number).await?,
         token: row.lease_token,
         lease_until,
         fax: row.fax,
@@ -125,8 +146,8 @@ async fn claim_one(tx: &mut Tx, owner: &Owner, fax: FaxId, lease: Duration) -> R
 
 pub(super) async fn begin(tx: &mut Tx, fax: FaxId, token: LeaseToken, attempt: &NewAttempt) -> Result<u32> {
     let row = ownership::hold(tx, fax, token, FaxState::Ready).await?;
-    // Past its lease an agent does not dial: anybody may claim the fax at any moment.
-    if row.is_free(tx.now) {
+    // Past its lease an agent does not dial: the fax may be taken from it at any moment.
+    if row.lease_expires_at.is_none_or(|at| at <= tx.now) {
         return Err(lost(fax));
     }
     match reading::attempt(&mut tx.conn, attempt.id).await {
@@ -143,6 +164,10 @@ pub(super) async fn begin(tx: &mut Tx, fax: FaxId, token: LeaseToken, attempt: &
             fax.short(),
             attempt.first_page
         )));
+    }
+    if let Some(order) = row.fax.ordered {
+        // Ordered after the claim: nobody is called any more, and the order is carried out when the fax is given back.
+        return Err(StoreError::Refused(format!("{} is not called: a person's order ({order}) waits", fax.short())));
     }
     let query = sqlx::query(NUMBER_IN_CALL).bind(row.fax.number.as_str());
     if query.fetch_one(&mut tx.conn).await.place("attempts.number_in_call")?.col("in_call")? {
@@ -182,6 +207,13 @@ pub(super) async fn fact(tx: &mut Tx, id: AttemptId, fact: &AttemptFact) -> Resu
         }
         // Every page would have its line: the confirmation has one already.
         AttemptFact::PageStarted { page } => (sqlx::query(PAGE_STARTED).bind(id).bind(*page), None, String::new()),
+        AttemptFact::PageRefused { page } => {
+            (sqlx::query(PAGE_REFUSED).bind(id), Some("refused"), format!("page {page} was asked for again"))
+        }
+        AttemptFact::Ended(end) => {
+            let told = serde_json::to_string(end).expect("the end of an attempt is always JSON");
+            (sqlx::query(TOLD_END).bind(id).bind(told), Some("told-end"), format!("the call was over: {}", end.detail))
+        }
         AttemptFact::AllPagesSent => (sqlx::query(ALL_PAGES_SENT).bind(id), None, String::new()),
     };
     let changed = query.execute(&mut tx.conn).await.place("attempts.fact")?.rows_affected();
@@ -232,7 +264,7 @@ fn confirmed_text(attempt: &Attempt, page: &ConfirmedPage, pages: u32, fax_ended
     )
 }
 
-fn speed(rate_bps: u32, ecm: bool) -> String {
+pub(super) fn speed(rate_bps: u32, ecm: bool) -> String {
     format!("{rate_bps} bit/s, {}", if ecm { "ECM" } else { "no ECM" })
 }
 
@@ -251,9 +283,14 @@ pub(super) async fn again(tx: &mut Tx, fax: FaxId, token: LeaseToken, not_before
 
 /// An attempt that has begun ends by `end_attempt` or by `settle`, never by the way.
 pub(super) async fn refuse_open_attempt(tx: &mut Tx, fax: FaxId) -> Result<()> {
-    let row = sqlx::query(HAS_OPEN).bind(fax.to_string()).fetch_one(&mut tx.conn).await.place("attempts.has_open")?;
-    if row.col("open")? {
+    if in_call(tx, fax).await? {
         return Err(StoreError::Refused(format!("{} has an open attempt", fax.short())));
     }
     Ok(())
+}
+
+/// Whether an attempt of this fax is open.
+pub(super) async fn in_call(tx: &mut Tx, fax: FaxId) -> Result<bool> {
+    let row = sqlx::query(HAS_OPEN).bind(fax.to_string()).fetch_one(&mut tx.conn).await.place("attempts.has_open")?;
+    row.col("open")
 }

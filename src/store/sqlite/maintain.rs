@@ -36,6 +36,7 @@ statements! {
         WHERE state IN ('sent', 'partial', 'failed', 'unknown', 'cancelled') AND ended_at >= $1 AND cause IS NOT NULL
         GROUP BY cause";
     CALLS = "-- attempts.open\nSELECT count(*) AS n FROM attempts WHERE ended_at IS NULL";
+    PARKED = "-- parked_facts.open\nSELECT count(*) AS n FROM parked_facts WHERE applied_at IS NULL";
     OLDEST = "-- faxes.oldest_waiting
         SELECT min(accepted_at) AS at FROM faxes INDEXED BY faxes_waiting WHERE state IN ('accepted', 'ready')";
 }
@@ -98,6 +99,7 @@ pub(super) async fn counts(c: &mut SqliteConnection, now: Timestamp) -> Result<C
         }
     }
     let calls = sqlx::query(CALLS).fetch_one(&mut *c).await.place("attempts.open")?.int("n")?;
+    let parked_facts = sqlx::query(PARKED).fetch_one(&mut *c).await.place("parked_facts.open")?.int("n")?;
     let oldest = sqlx::query(OLDEST).fetch_one(&mut *c).await.place("faxes.oldest_waiting")?;
-    Ok(Counts { faxes, calls, notices, oldest_waiting: oldest.time_opt("at")?, causes_24h })
+    Ok(Counts { faxes, calls, parked_facts, notices, oldest_waiting: oldest.time_opt("at")?, causes_24h })
 }

@@ -7,17 +7,28 @@
 //!
 //! Statements stand beside the functions that use them, as constants named in their first line.
 
+mod again;
+mod backup;
+mod delayed;
 mod deliver;
 mod error;
+mod expiry;
+mod facts;
 mod intake;
 mod line;
 mod maintain;
 mod open;
+mod orders;
 mod ownership;
 mod reading;
+mod received;
 mod render;
+mod retention;
+mod returned;
+mod routes;
 mod rows;
 mod settle;
+mod verify;
 mod writer;
 
 #[cfg(test)]
@@ -32,11 +43,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::pool::PoolOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool};
 
 use super::*;
 use crate::domain::{Clock, FaxState};
 use error::Place;
+pub use verify::Inspection;
 pub use writer::WriterStats;
 use writer::{Tx, Writer};
 
@@ -103,6 +116,9 @@ pub struct SqliteStore {
     readers: SqlitePool,
     clock: Arc<StoreClock>,
     statement_timeout: Duration,
+    /// Of connections that only read, for copies of the whole.
+    reading: SqliteConnectOptions,
+    settings: SqliteSettings,
 }
 
 impl SqliteStore {
@@ -117,13 +133,14 @@ impl SqliteStore {
         let options = open::options(path, &settings);
         let connection = open::first_connection(path, &options, settings.statement_timeout).await?;
         let clock = Arc::new(StoreClock { clock, latest: AtomicI64::new(i64::MIN) });
+        let reading = options.clone().read_only(true).create_if_missing(false);
         let readers = PoolOptions::<Sqlite>::new()
             .max_connections(settings.readers.max(1))
             .acquire_timeout(settings.statement_timeout)
-            .connect_lazy_with(options.clone().read_only(true).create_if_missing(false));
+            .connect_lazy_with(reading.clone());
         let statement_timeout = settings.statement_timeout;
         let writer = Writer::start(connection, options, lock, Arc::clone(&clock), &settings);
-        Ok(Self { writer, readers, clock, statement_timeout })
+        Ok(Self { writer, readers, clock, statement_timeout, reading, settings })
     }
 
     /// Finishes what waits, moves the log into the file and closes it. Later calls answer `Unavailable`.
@@ -185,6 +202,15 @@ impl Store for SqliteStore {
         self.write("messages.submit", move |tx| Box::pin(async move { intake::submit(tx, &message).await })).await
     }
 
+    async fn missing(&self, messages: &[MessageId]) -> Result<Vec<MessageId>> {
+        let messages = messages.to_vec();
+        self.read("messages.missing", move |c| Box::pin(async move { again::missing(c, &messages).await })).await
+    }
+
+    async fn forget_idem_keys(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        self.write("messages.forget_idem_keys", move |tx| Box::pin(again::forget_idem_keys(tx, before, limit))).await
+    }
+
     async fn claim_render(&self, owner: &Owner, lease: Duration) -> Result<Option<RenderWork>> {
         let owner = owner.clone();
         self.write("faxes.claim_render", move |tx| Box::pin(async move { render::claim(tx, &owner, lease).await }))
@@ -211,10 +237,18 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn claim_calls(&self, owner: &Owner, limit: u32, lease: Duration) -> Result<Vec<CallWork>> {
-        let owner = owner.clone();
-        self.write("faxes.claim_calls", move |tx| Box::pin(async move { line::claim(tx, &owner, limit, lease).await }))
-            .await
+    async fn claim_calls_to(
+        &self,
+        owner: &Owner,
+        reach: &[Reach],
+        limit: u32,
+        lease: Duration,
+    ) -> Result<Vec<CallWork>> {
+        let (owner, reach) = (owner.clone(), reach.to_vec());
+        self.write("faxes.claim_calls", move |tx| {
+            Box::pin(async move { line::claim(tx, &owner, &reach, limit, lease).await })
+        })
+        .await
     }
 
     async fn claim_overdue(&self, owner: &Owner, limit: u32, lease: Duration) -> Result<Vec<CallWork>> {
@@ -246,6 +280,63 @@ impl Store for SqliteStore {
             Box::pin(async move { settle::end_attempt(tx, attempt, token, &end, &next).await })
         })
         .await
+    }
+
+    async fn begin_received(
+        &self,
+        owner: &Owner,
+        fax: NewReceived,
+        first: ReceivedPage,
+        lease: Duration,
+    ) -> Result<LeaseToken> {
+        let owner = owner.clone();
+        self.write("received_faxes.begin", move |tx| {
+            Box::pin(async move { received::begin(tx, &owner, &fax, &first, lease).await })
+        })
+        .await
+    }
+
+    async fn received_page(&self, fax: ReceivedFaxId, token: LeaseToken, page: ReceivedPage) -> Result<()> {
+        self.write("received_pages.add", move |tx| Box::pin(async move { received::page(tx, fax, token, &page).await }))
+            .await
+    }
+
+    async fn end_received(&self, fax: ReceivedFaxId, token: LeaseToken, end: ReceivedEnd) -> Result<()> {
+        self.write("received_faxes.end", move |tx| Box::pin(async move { received::end(tx, fax, token, &end).await }))
+            .await
+    }
+
+    async fn stale_received(&self) -> Result<Vec<StaleReceived>> {
+        self.read("received_faxes.stale", |c| Box::pin(received::stale(c))).await
+    }
+
+    async fn received(&self, id: ReceivedFaxId) -> Result<ReceivedRecord> {
+        self.read("received_faxes.record", move |c| Box::pin(received::record(c, id))).await
+    }
+
+    async fn find_received(&self, id: &ShortId) -> Result<ReceivedFaxId> {
+        let id = id.clone();
+        self.read("received_faxes.find", move |c| Box::pin(async move { received::find(c, &id).await })).await
+    }
+
+    async fn received_faxes(&self, filter: &ReceivedFilter) -> Result<Vec<Received>> {
+        let filter = filter.clone();
+        self.read("received_faxes.list", move |c| Box::pin(async move { received::list(c, &filter).await })).await
+    }
+
+    async fn inbound_routes(&self) -> Result<Vec<StoredRoute>> {
+        self.read("inbound_routes.list", |c| Box::pin(routes::list(c))).await
+    }
+
+    async fn set_inbound_route(&self, rule: &crate::domain::inbound::Rule, by: &str) -> Result<()> {
+        let (rule, by) = (rule.clone(), by.to_owned());
+        self.write("inbound_routes.set", move |tx| Box::pin(async move { routes::set(tx, &rule, &by).await })).await
+    }
+
+    async fn remove_inbound_route(&self, name: &str, by: &str) -> Result<()> {
+        let (name, by) = (name.to_owned(), by.to_owned());
+        self.write("inbound_routes.remove", move |tx| Box::pin(async move { routes::remove(tx, &name, &by).await }))
+            .await
     }
 
     async fn call_again(&self, fax: FaxId, token: LeaseToken, not_before: Timestamp, why: &str) -> Result<()> {
@@ -283,10 +374,36 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn notice_dead(&self, notice: NoticeId, token: LeaseToken, why: &str) -> Result<()> {
+    async fn notice_dead(&self, notice: NoticeId, token: LeaseToken, why: &str, instead: &Instead) -> Result<()> {
+        let (why, instead) = (why.to_owned(), instead.clone());
+        self.write("notices.dead", move |tx| {
+            Box::pin(async move { deliver::dead(tx, notice, token, &why, &instead).await })
+        })
+        .await
+    }
+
+    async fn notice_withdrawn(&self, notice: NoticeId, token: LeaseToken, why: &str) -> Result<()> {
         let why = why.to_owned();
-        self.write("notices.dead", move |tx| Box::pin(async move { deliver::dead(tx, notice, token, &why).await }))
-            .await
+        self.write("notices.withdrawn", move |tx| {
+            Box::pin(async move { deliver::withdrawn(tx, notice, token, &why).await })
+        })
+        .await
+    }
+
+    async fn notice_bounced(&self, notice: NoticeId, why: &str, instead: &Instead) -> Result<bool> {
+        let (why, instead) = (why.to_owned(), instead.clone());
+        self.write("notices.bounced", move |tx| {
+            Box::pin(async move { returned::bounced(tx, notice, &why, &instead).await })
+        })
+        .await
+    }
+
+    async fn owe_delayed(&self, after: Duration, domain: &str, limit: u32) -> Result<u64> {
+        let domain = domain.to_owned();
+        self.write("notices.owe_delayed", move |tx| {
+            Box::pin(async move { delayed::owe(tx, after, &domain, limit).await })
+        })
+        .await
     }
 
     async fn renew(&self, owner: &Owner, held: &[Lease], lease: Duration) -> Result<u64> {
@@ -301,8 +418,7 @@ impl Store for SqliteStore {
     }
 
     async fn orphans(&self) -> Result<Vec<Orphan>> {
-        let now = self.clock.now();
-        self.read("attempts.orphans", move |c| Box::pin(ownership::orphans(c, now))).await
+        self.read("attempts.orphans", |c| Box::pin(ownership::orphans(c))).await
     }
 
     async fn settle(&self, orphan: &Orphan, end: AttemptEnd, next: Next) -> Result<()> {
@@ -324,7 +440,13 @@ impl Store for SqliteStore {
     }
 
     async fn fax(&self, id: FaxId) -> Result<FaxRecord> {
-        self.read("faxes.record", move |c| Box::pin(reading::record(c, id))).await
+        let now = self.clock.now();
+        self.read("faxes.record", move |c| Box::pin(reading::record(c, id, now))).await
+    }
+
+    async fn find(&self, id: &ShortId) -> Result<EventsOf> {
+        let id = id.clone();
+        self.read("ids.find", move |c| Box::pin(async move { reading::find_any(c, &id).await })).await
     }
 
     async fn find_fax(&self, id: &ShortId) -> Result<FaxId> {
@@ -341,8 +463,12 @@ impl Store for SqliteStore {
         self.read("messages.get", move |c| Box::pin(reading::message(c, id))).await
     }
 
-    async fn events(&self, fax: FaxId) -> Result<Vec<Event>> {
-        self.read("events.of_fax", move |c| Box::pin(reading::events(c, fax))).await
+    async fn events(&self, of: EventsOf, after: i64, limit: u32) -> Result<Vec<Event>> {
+        self.read("events.list", move |c| Box::pin(reading::events(c, of, after, limit))).await
+    }
+
+    async fn last_event_before(&self, time: Timestamp) -> Result<i64> {
+        self.read("events.last_before", move |c| Box::pin(reading::last_event_before(c, time))).await
     }
 
     async fn counts(&self) -> Result<Counts> {
@@ -357,5 +483,119 @@ impl Store for SqliteStore {
     async fn document(&self, key: &DocumentKey) -> Result<StoredDocument> {
         let key = *key;
         self.read("documents.get", move |c| Box::pin(reading::document(c, key))).await
+    }
+
+    async fn park_fact(&self, fact: ParkedFact) -> Result<()> {
+        self.write("parked_facts.park", move |tx| Box::pin(async move { facts::park(tx, &fact).await })).await
+    }
+
+    async fn parked_facts(&self, limit: u32) -> Result<Vec<ParkedFact>> {
+        self.read("parked_facts.list", move |c| Box::pin(facts::parked(c, limit))).await
+    }
+
+    async fn unpark_fact(&self, id: uuid::Uuid) -> Result<()> {
+        self.write("parked_facts.applied", move |tx| Box::pin(facts::unpark(tx, id))).await
+    }
+
+    async fn avoid_t38(&self, fax: FaxId, until: Timestamp, why: &str) -> Result<()> {
+        let why = why.to_owned();
+        self.write("destinations.avoid_t38", move |tx| {
+            Box::pin(async move { facts::avoid_t38(tx, fax, until, &why).await })
+        })
+        .await
+    }
+
+    async fn orders(&self, owner: &Owner) -> Result<Vec<(FaxId, Order)>> {
+        let owner = owner.clone();
+        self.read("faxes.orders", move |c| Box::pin(async move { facts::orders(c, &owner).await })).await
+    }
+    async fn hold(&self, fax: FaxId, by: &str) -> Result<Ordered> {
+        let by = by.to_owned();
+        self.write("faxes.hold", move |tx| Box::pin(async move { orders::hold(tx, fax, &by).await })).await
+    }
+
+    async fn release(&self, fax: FaxId, by: &str) -> Result<()> {
+        let by = by.to_owned();
+        self.write("faxes.release", move |tx| Box::pin(async move { orders::release(tx, fax, &by).await })).await
+    }
+
+    async fn cancel(&self, fax: FaxId, by: &str, domain: &str) -> Result<Ordered> {
+        let (by, domain) = (by.to_owned(), domain.to_owned());
+        self.write("faxes.cancel", move |tx| Box::pin(async move { orders::cancel(tx, fax, &by, &domain).await })).await
+    }
+
+    async fn carry_out_orders(&self, domain: &str) -> Result<u64> {
+        // Asked every second: nothing is written while nothing is ordered.
+        if !self.read("faxes.any_ordered", |c| Box::pin(orders::any(c))).await? {
+            return Ok(0);
+        }
+        let domain = domain.to_owned();
+        self.write("faxes.carry_out", move |tx| Box::pin(async move { orders::carry_out(tx, &domain).await })).await
+    }
+
+    async fn retry(&self, fax: FaxId, pages: RetryPages, by: &str, give_up_after: Duration) -> Result<Retried> {
+        let by = by.to_owned();
+        self.write("faxes.retry", move |tx| {
+            Box::pin(async move { orders::retry(tx, fax, pages, &by, give_up_after).await })
+        })
+        .await
+    }
+
+    async fn redeliver(&self, of: EventsOf, only: Option<&str>, by: &str) -> Result<u64> {
+        let (only, by) = (only.map(str::to_owned), by.to_owned());
+        self.write("notices.redeliver", move |tx| {
+            Box::pin(async move { orders::redeliver(tx, of, only.as_deref(), &by).await })
+        })
+        .await
+    }
+
+    async fn set_legal_hold(&self, of: EventsOf, held: bool, by: &str) -> Result<()> {
+        let by = by.to_owned();
+        self.write("faxes.legal_hold", move |tx| {
+            Box::pin(async move { retention::legal_hold(tx, of, held, &by).await })
+        })
+        .await
+    }
+
+    async fn prune(&self, rules: PruneRules) -> Result<Pruned> {
+        self.write("prune", move |tx| Box::pin(retention::prune(tx, rules))).await
+    }
+
+    async fn prunable(&self, rules: PruneRules) -> Result<Pruned> {
+        self.read("prunable", move |c| Box::pin(retention::prunable(c, rules))).await
+    }
+
+    async fn document_rows(&self, after: Option<DocumentKey>, limit: u32) -> Result<Vec<DocumentRow>> {
+        self.read("documents.rows", move |c| Box::pin(retention::document_rows(c, after, limit))).await
+    }
+
+    async fn mark_unreferenced(&self, after: Option<DocumentKey>, limit: u32, wait: Duration) -> Result<Marked> {
+        self.write("documents.mark", move |tx| Box::pin(retention::mark(tx, after, limit, wait))).await
+    }
+
+    async fn sweep_documents(&self, limit: u32) -> Result<Vec<DocumentKey>> {
+        self.write("documents.sweep", move |tx| Box::pin(retention::sweep(tx, limit))).await
+    }
+
+    async fn needed_documents(&self, keys: &[DocumentKey]) -> Result<Vec<DocumentKey>> {
+        let keys = keys.to_vec();
+        self.read("documents.needed", move |c| Box::pin(async move { retention::needed(c, &keys).await })).await
+    }
+
+    async fn oldest_message(&self) -> Result<Option<Timestamp>> {
+        self.read("messages.oldest", |c| Box::pin(retention::oldest(c))).await
+    }
+
+    async fn backup_to(&self, path: &Path) -> Result<()> {
+        backup::copy(&self.reading, &self.settings, path).await
+    }
+
+    async fn restored(&self, unended: Unended, why: &str) -> Result<Restored> {
+        let why = why.to_owned();
+        self.write("restore", move |tx| Box::pin(async move { backup::restored(tx, unended, &why).await })).await
+    }
+
+    async fn expire_leases(&self, rules: ExpiryRules) -> Result<Expired> {
+        self.write("leases.expire", move |tx| Box::pin(expiry::expire(tx, rules))).await
     }
 }

@@ -102,6 +102,22 @@ pub(super) fn options(path: &Path, settings: &SqliteSettings) -> SqliteConnectOp
         .disable_statement_logging()
 }
 
+/// The settings of a connection that only looks.
+pub(super) fn reading_options(path: &Path, settings: &SqliteSettings) -> SqliteConnectOptions {
+    // No journal mode is asked for: a copy stays as it is, and a file beside it would be one that nobody takes away.
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .read_only(true)
+        .busy_timeout(settings.busy_timeout)
+        .disable_statement_logging()
+}
+
+/// The schema that this program makes.
+pub(super) fn schema_version() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
 /// Connects within the time limit.
 pub(super) async fn connect(options: &SqliteConnectOptions, limit: Duration) -> Result<SqliteConnection> {
     match tokio::time::timeout(limit, options.connect()).await {
@@ -123,7 +139,7 @@ pub(super) async fn first_connection(
 
 fn explain(path: &Path, error: MigrateError) -> StoreError {
     let path = path.display();
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let known = schema_version();
     match error {
         MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
             StoreError::Unusable(format!(

@@ -1,8 +1,7 @@
 //! Leases: who works on what, until when, and what becomes of it when the owner is gone.
 //!
-//! A lease that has expired is claimable at once. Where several nodes share a store that fails over, all leases look
-//! expired together afterwards; the column `suspect_at` is there for marking them first and taking them only after a
-//! grace in which the store was reachable. One process on one file needs no grace.
+//! Only a row without a lease can be claimed or settled. A lease goes with the write-back of its owner, with the next
+//! start of its owner's node ([`take_back`]), or some time after it has run out (`expiry`).
 
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use sqlx::sqlite::SqliteQueryResult;
 use super::error::Place;
 use super::rows::{self, Columns, FaxRow, attempt_columns};
 use super::{Tx, reading, statements};
-use crate::domain::{FaxId, FaxState, Timestamp};
+use crate::domain::{FaxId, FaxState};
 use crate::store::{Lease, LeaseToken, Orphan, Owner, Result, StoreError, TakenBack};
 
 /// Orphans in one answer; the rest come with the next.
@@ -26,6 +25,9 @@ statements! {
     RENEW_NOTICES = "-- notices.renew
         UPDATE notices SET lease_expires_at = max(lease_expires_at, $5), suspect_at = NULL
         WHERE id = $3 AND lease_token = $4 AND lease_node = $1 AND lease_epoch = $2";
+    RENEW_RECEIVED = "-- received_faxes.renew
+        UPDATE received_faxes SET lease_expires_at = max(lease_expires_at, $5), suspect_at = NULL
+        WHERE id = $3 AND lease_token = $4 AND lease_node = $1 AND lease_epoch = $2";
     COUNT_ORPHANED = "-- attempts.orphaned_by_restart
         SELECT count(*) AS orphans FROM faxes f JOIN attempts a ON a.fax_id = f.id AND a.ended_at IS NULL
         WHERE f.lease_node = $1 AND f.lease_epoch <> $2";
@@ -35,11 +37,13 @@ statements! {
     FREE_NOTICES = "-- notices.take_back
         UPDATE notices SET lease_node = NULL, lease_epoch = NULL, lease_expires_at = NULL, suspect_at = NULL
         WHERE lease_node = $1 AND lease_epoch <> $2";
+    FREE_RECEIVED = "-- received_faxes.take_back
+        UPDATE received_faxes SET lease_node = NULL, lease_epoch = NULL, lease_expires_at = NULL, suspect_at = NULL
+        WHERE state = 'receiving' AND lease_node = $1 AND lease_epoch <> $2";
     ORPHANS = concat!("-- attempts.orphans
         SELECT ", attempt_columns!(), " FROM attempts
-        WHERE ended_at IS NULL AND EXISTS (SELECT 1 FROM faxes f WHERE f.id = fax_id
-            AND (f.lease_node IS NULL OR f.lease_expires_at <= $1))
-        ORDER BY started_at, id LIMIT $2");
+        WHERE ended_at IS NULL AND EXISTS (SELECT 1 FROM faxes f WHERE f.id = fax_id AND f.lease_node IS NULL)
+        ORDER BY started_at, id LIMIT $1");
 }
 
 /// The fax, when `token` is its lease's and it is in `state`.
@@ -73,6 +77,7 @@ pub(super) async fn renew(tx: &mut Tx, owner: &Owner, held: &[Lease], lease: Dur
         let (statement, id, token) = match lease {
             Lease::Fax(id, token) => (RENEW_FAXES, id.to_string(), *token),
             Lease::Notice(id, token) => (RENEW_NOTICES, id.to_string(), *token),
+            Lease::Received(id, token) => (RENEW_RECEIVED, id.to_string(), *token),
         };
         let query = sqlx::query(statement).bind(&owner.node).bind(&epoch).bind(id).bind(token).bind(until);
         renewed += query.execute(&mut tx.conn).await.place("leases.renew")?.rows_affected();
@@ -85,15 +90,15 @@ pub(super) async fn take_back(tx: &mut Tx, owner: &Owner) -> Result<TakenBack> {
     let counted = sqlx::query(COUNT_ORPHANED).bind(&owner.node).bind(&epoch).fetch_one(&mut tx.conn).await;
     let orphans: u64 = counted.place("attempts.orphaned_by_restart")?.int("orphans")?;
     let mut freed = 0;
-    for statement in [FREE_FAXES, FREE_NOTICES] {
+    for statement in [FREE_FAXES, FREE_NOTICES, FREE_RECEIVED] {
         let query = sqlx::query(statement).bind(&owner.node).bind(&epoch);
         freed += query.execute(&mut tx.conn).await.place("leases.take_back")?.rows_affected();
     }
     Ok(TakenBack { leases: freed - orphans, orphans })
 }
 
-pub(super) async fn orphans(c: &mut SqliteConnection, now: Timestamp) -> Result<Vec<Orphan>> {
-    let query = sqlx::query(ORPHANS).bind(now.0).bind(ORPHANS_MAX);
+pub(super) async fn orphans(c: &mut SqliteConnection) -> Result<Vec<Orphan>> {
+    let query = sqlx::query(ORPHANS).bind(ORPHANS_MAX);
     let found = query.fetch_all(&mut *c).await.place("attempts.orphans")?;
     let mut orphans = Vec::with_capacity(found.len());
     for row in &found {

@@ -2,21 +2,24 @@
 //! inside a snapshot.
 
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 
 use super::error::Place;
-use super::rows::{self, Columns, FaxRow, attempt_columns, fax_columns, message_columns, notice_columns};
+use super::rows::{
+    self, Columns, FaxRow, attempt_columns, event_columns, fax_columns, message_columns, notice_columns,
+};
 use super::statements;
-use crate::domain::{AttemptId, Cause, FaxId, MessageId, ShortId};
+use crate::domain::{AttemptId, Cause, FaxId, MessageId, ShortId, Timestamp};
 use crate::store::{
-    Attempt, DocumentKey, Event, FaxFilter, FaxRecord, FaxSummary, Message, Notice, PageRecord, Result, StoreError,
-    StoredDocument,
+    Attempt, Destination, DocumentKey, Event, EventsOf, Fax, FaxFilter, FaxRecord, FaxSummary, Message, Notice,
+    PageRecord, Result, StoreError, StoredDocument,
 };
 
 /// Lines of a list when none are asked for, and the most there are.
 const LIST_DEFAULT: u32 = 50;
 const LIST_MAX: u32 = 1000;
-/// Events of one fax: a fax with more has been called hundreds of times; the newest tell the story.
-const EVENTS_MAX: i64 = 2000;
+/// Events in one answer; the rest come after the last of these.
+const EVENTS_MAX: u32 = 2000;
 
 statements! {
     FAX = concat!("-- faxes.get\nSELECT ", fax_columns!(), " FROM faxes WHERE id = $1");
@@ -46,13 +49,26 @@ statements! {
     NOTICES = concat!(
         "-- notices.of_fax\nSELECT ", notice_columns!(), " FROM notices WHERE fax_id = $1 ORDER BY created_at, id"
     );
-    EVENTS = "-- events.of_fax
-        SELECT seq, at, node, kind, text FROM
-            (SELECT * FROM events
-              WHERE fax_id = $1 OR message_id = (SELECT message_id FROM faxes WHERE id = $1)
-              ORDER BY seq DESC LIMIT $2)
-        ORDER BY seq";
-    DOCUMENT = "-- documents.get\nSELECT size_bytes, inline FROM documents WHERE key = $1";
+    RETRIED_AS = "-- faxes.retried_as\nSELECT id FROM faxes WHERE retry_of = $1";
+    DESTINATION = "-- destinations.get
+        SELECT avoid_t38_until, detail FROM destinations WHERE number = $1 AND avoid_t38_until > $2";
+    FIND_ANY = "-- ids.find
+        SELECT id FROM faxes WHERE short_id = $1
+        UNION ALL SELECT id FROM received_faxes WHERE short_id = $1
+        UNION ALL SELECT id FROM messages WHERE short_id = $1";
+    EVENTS_OF_FAX = concat!("-- events.of_fax\nSELECT ", event_columns!(), " FROM events
+        WHERE (fax_id = $1 OR message_id = (SELECT message_id FROM faxes WHERE id = $1)) AND seq > $2
+        ORDER BY seq LIMIT $3");
+    EVENTS_OF_RECEIVED = concat!("-- events.of_received\nSELECT ", event_columns!(), " FROM events
+        WHERE received_fax_id = $1 AND seq > $2 ORDER BY seq LIMIT $3");
+    EVENTS_OF_MESSAGE = concat!("-- events.of_message\nSELECT ", event_columns!(), " FROM events
+        WHERE (message_id = $1 OR fax_id IN (SELECT id FROM faxes WHERE message_id = $1)) AND seq > $2
+        ORDER BY seq LIMIT $3");
+    EVENTS = concat!("-- events.all\nSELECT ", event_columns!(), " FROM events WHERE seq > $1 ORDER BY seq LIMIT $2");
+    // From the newest back to the first that is older: the clock of the store never falls, so that is all there is.
+    LAST_EVENT_BEFORE = "-- events.last_before
+        SELECT seq FROM events WHERE at < $1 ORDER BY seq DESC LIMIT 1";
+    DOCUMENT = "-- documents.get\nSELECT size_bytes, inline, pruned_at FROM documents WHERE key = $1";
 }
 
 pub(super) async fn fax_row(c: &mut SqliteConnection, id: FaxId) -> Result<FaxRow> {
@@ -95,19 +111,52 @@ async fn notices(c: &mut SqliteConnection, fax: FaxId) -> Result<Vec<Notice>> {
     rows.iter().map(rows::notice).collect()
 }
 
-pub(super) async fn record(c: &mut SqliteConnection, id: FaxId) -> Result<FaxRecord> {
+/// The fax that sends this one once more.
+pub(super) async fn retried_as(c: &mut SqliteConnection, fax: FaxId) -> Result<Option<FaxId>> {
+    let query = sqlx::query(RETRIED_AS).bind(fax.to_string());
+    let row = query.fetch_optional(c).await.place("faxes.retried_as")?;
+    row.map(|row| row.parsed("id")).transpose()
+}
+
+async fn destination(c: &mut SqliteConnection, fax: &Fax, now: Timestamp) -> Result<Option<Destination>> {
+    let query = sqlx::query(DESTINATION).bind(fax.number.as_str()).bind(now.0);
+    let row = query.fetch_optional(c).await.place("destinations.get")?;
+    let memory = |row: SqliteRow| -> Result<Destination> {
+        Ok(Destination { avoid_t38_until: row.time("avoid_t38_until")?, detail: row.col("detail")? })
+    };
+    row.map(memory).transpose()
+}
+
+pub(super) async fn record(c: &mut SqliteConnection, id: FaxId, now: Timestamp) -> Result<FaxRecord> {
     let fax = fax_row(c, id).await?.fax;
     let message = message(c, fax.message).await?;
     let attempts = attempts(c, id).await?;
     let pages = pages(c, id).await?;
     let notices = notices(c, id).await?;
-    Ok(FaxRecord { fax, message, attempts, pages, notices })
+    let retried_as = retried_as(c, id).await?;
+    let destination = destination(c, &fax, now).await?;
+    Ok(FaxRecord { fax, message, attempts, pages, notices, retried_as, destination })
 }
 
 pub(super) async fn find(c: &mut SqliteConnection, id: &ShortId) -> Result<FaxId> {
     let row = sqlx::query(FIND).bind(id.as_str()).fetch_optional(c).await.place("faxes.find")?;
     let row = row.ok_or_else(|| StoreError::NotFound { kind: "fax", id: id.to_string() })?;
     row.parsed("id")
+}
+
+pub(super) async fn find_any(c: &mut SqliteConnection, id: &ShortId) -> Result<EventsOf> {
+    let row = sqlx::query(FIND_ANY).bind(id.as_str()).fetch_optional(c).await.place("ids.find")?;
+    let kind = match id.as_str().as_bytes().first() {
+        Some(b'R') => "received fax",
+        Some(b'M') => "message",
+        _ => "fax",
+    };
+    let row = row.ok_or_else(|| StoreError::NotFound { kind, id: id.to_string() })?;
+    Ok(match kind {
+        "received fax" => EventsOf::Received(row.parsed("id")?),
+        "message" => EventsOf::Message(row.parsed("id")?),
+        _ => EventsOf::Fax(row.parsed("id")?),
+    })
 }
 
 pub(super) async fn list(c: &mut SqliteConnection, filter: &FaxFilter) -> Result<Vec<FaxSummary>> {
@@ -134,17 +183,34 @@ pub(super) async fn list(c: &mut SqliteConnection, filter: &FaxFilter) -> Result
     rows.iter().map(summary).collect()
 }
 
-pub(super) async fn events(c: &mut SqliteConnection, fax: FaxId) -> Result<Vec<Event>> {
-    fax_row(c, fax).await?;
-    let query = sqlx::query(EVENTS).bind(fax.to_string()).bind(EVENTS_MAX);
-    query.fetch_all(c).await.place("events.of_fax")?.iter().map(rows::event).collect()
+pub(super) async fn events(c: &mut SqliteConnection, of: EventsOf, after: i64, limit: u32) -> Result<Vec<Event>> {
+    let query = match of {
+        EventsOf::Fax(fax) => {
+            fax_row(c, fax).await?;
+            sqlx::query(EVENTS_OF_FAX).bind(fax.to_string())
+        }
+        EventsOf::Received(fax) => sqlx::query(EVENTS_OF_RECEIVED).bind(fax.to_string()),
+        EventsOf::Message(of) => {
+            message(c, of).await?;
+            sqlx::query(EVENTS_OF_MESSAGE).bind(of.to_string())
+        }
+        EventsOf::All => sqlx::query(EVENTS),
+    };
+    let found = query.bind(after).bind(limit.min(EVENTS_MAX)).fetch_all(c).await.place("events.list")?;
+    found.iter().map(rows::event).collect()
+}
+
+pub(super) async fn last_event_before(c: &mut SqliteConnection, time: Timestamp) -> Result<i64> {
+    let query = sqlx::query(LAST_EVENT_BEFORE).bind(time.0);
+    query.fetch_optional(c).await.place("events.last_before")?.map_or(Ok(0), |row| row.col("seq"))
 }
 
 pub(super) async fn document(c: &mut SqliteConnection, key: DocumentKey) -> Result<StoredDocument> {
     let row = sqlx::query(DOCUMENT).bind(key.to_string()).fetch_optional(c).await.place("documents.get")?;
     let row = row.ok_or_else(|| StoreError::NotFound { kind: "document", id: key.to_string() })?;
-    match row.col::<Option<Vec<u8>>>("inline")? {
-        Some(bytes) => Ok(StoredDocument::Inline(bytes)),
-        None => Ok(StoredDocument::Repository { size_bytes: row.int("size_bytes")? }),
+    match (row.time_opt("pruned_at")?, row.col::<Option<Vec<u8>>>("inline")?) {
+        (Some(at), _) => Ok(StoredDocument::Pruned { at }),
+        (None, Some(bytes)) => Ok(StoredDocument::Inline(bytes)),
+        (None, None) => Ok(StoredDocument::Repository { size_bytes: row.int("size_bytes")? }),
     }
 }

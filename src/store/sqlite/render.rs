@@ -16,13 +16,12 @@ statements! {
     // INDEXED BY here and in the other claims: the planner would rather sort all rows of a state.
     NEXT = "-- faxes.next_to_render
         SELECT message_id FROM faxes INDEXED BY faxes_to_render
-        WHERE state = 'accepted' AND not_before <= $1 AND (lease_node IS NULL OR lease_expires_at <= $1)
+        WHERE state = 'accepted' AND not_before <= $1 AND lease_node IS NULL AND ordered IS NULL
         ORDER BY priority, not_before, id LIMIT 1";
     CLAIM = concat!("-- faxes.claim_render
         UPDATE faxes SET lease_node = $2, lease_epoch = $3, lease_expires_at = $4, lease_token = lease_token + 1,
             suspect_at = NULL, renders_unfinished = renders_unfinished + 1
-        WHERE message_id = $5 AND state = 'accepted' AND not_before <= $1
-          AND (lease_node IS NULL OR lease_expires_at <= $1)
+        WHERE message_id = $5 AND state = 'accepted' AND not_before <= $1 AND lease_node IS NULL AND ordered IS NULL
         RETURNING ", fax_columns!());
     RENDERED = "-- faxes.rendered
         UPDATE faxes SET state = 'ready', document = $3, page_count = $4, not_before = max($5, first_call_at),

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite};
 
 use super::error::{Place, unknown_value};
-use crate::domain::{NotifyOn, Timestamp};
+use crate::domain::{FaxId, MessageId, NotifyOn, ReceivedFaxId, Timestamp};
 use crate::store::{
     Attempt, AttemptEnd, ConfirmedPage, Event, Fax, LineState, Message, NodeState, Notice, Owner, PageRecord, Result,
 };
@@ -16,8 +16,8 @@ macro_rules! fax_columns {
     () => {
         "id, message_id, recipient, number, subaddress, post_dial, to_name, to_company, original_recipient, \
          notify_success, notify_failure, notify_delay, state, priority, not_before, give_up_at, document, page_count, \
-         pages_confirmed, attempts, renders_unfinished, cause, detail, accepted_at, ended_at, lease_node, \
-         lease_token, lease_expires_at"
+         pages_confirmed, attempts, renders_unfinished, cause, detail, accepted_at, ended_at, retry_of, begin_page, \
+         ordered, legal_hold, lease_node, lease_token, lease_expires_at"
     };
 }
 macro_rules! message_columns {
@@ -29,16 +29,22 @@ macro_rules! message_columns {
 macro_rules! attempt_columns {
     () => {
         "id, fax_id, attempt_no, node, line, first_page, started_at, answered_at, ended_at, page_started, \
-         all_pages_sent, transport, rate_bps, ecm, remote_id, sip_code, q850, t30_code, detail, cause, lease_token"
+         all_pages_sent, transport, rate_bps, ecm, remote_id, sip_code, q850, t30_code, detail, cause, told_end, \
+         lease_token"
     };
 }
 macro_rules! notice_columns {
     () => {
-        "id, fax_id, kind, state, recipient, header_message_id, created_at, sent_at, tries, detail, lease_node, \
-         lease_token"
+        "id, fax_id, received_fax_id, kind, state, recipient, header_message_id, created_at, sent_at, tries, detail, \
+         format, lease_node, lease_token"
     };
 }
-pub(super) use {attempt_columns, fax_columns, message_columns, notice_columns};
+macro_rules! event_columns {
+    () => {
+        "seq, at, node, message_id, fax_id, received_fax_id, kind, text"
+    };
+}
+pub(super) use {attempt_columns, event_columns, fax_columns, message_columns, notice_columns};
 
 /// Typed access to the columns of a row.
 pub(super) trait Columns {
@@ -104,13 +110,6 @@ pub(super) struct FaxRow {
     pub(super) lease_expires_at: Option<Timestamp>,
 }
 
-impl FaxRow {
-    /// Whether nobody may work on it now without claiming it.
-    pub(super) fn is_free(&self, now: Timestamp) -> bool {
-        self.lease_node.is_none() || self.lease_expires_at.is_none_or(|at| at <= now)
-    }
-}
-
 pub(super) fn fax_row(row: &SqliteRow) -> Result<FaxRow> {
     Ok(FaxRow {
         fax: fax(row)?,
@@ -149,6 +148,10 @@ pub(super) fn fax(row: &SqliteRow) -> Result<Fax> {
         detail: row.col("detail")?,
         accepted_at: row.time("accepted_at")?,
         ended_at: row.time_opt("ended_at")?,
+        retry_of: row.parsed_opt("retry_of")?,
+        begin_page: row.int("begin_page")?,
+        ordered: row.parsed_opt("ordered")?,
+        legal_hold: row.col("legal_hold")?,
     })
 }
 
@@ -184,6 +187,7 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt> {
         ended_at: row.time_opt("ended_at")?,
         page_started: row.int("page_started")?,
         all_pages_sent: row.col("all_pages_sent")?,
+        told_end: told_end(row)?,
         end: AttemptEnd {
             transport: row.parsed_opt("transport")?,
             rate_bps: row.int_opt("rate_bps")?,
@@ -196,6 +200,11 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt> {
             cause: row.parsed_opt("cause")?,
         },
     })
+}
+
+fn told_end(row: &SqliteRow) -> Result<Option<AttemptEnd>> {
+    let text: Option<&str> = row.col("told_end")?;
+    text.map(|text| serde_json::from_str(text).map_err(|e| unknown_value("told_end", &e.to_string()))).transpose()
 }
 
 /// Needs `attempt_no` beside the columns of the page.
@@ -217,7 +226,8 @@ pub(super) fn page(row: &SqliteRow) -> Result<PageRecord> {
 pub(super) fn notice(row: &SqliteRow) -> Result<Notice> {
     Ok(Notice {
         id: row.parsed("id")?,
-        fax: row.parsed("fax_id")?,
+        fax: row.parsed_opt("fax_id")?,
+        received: row.parsed_opt("received_fax_id")?,
         kind: row.parsed("kind")?,
         state: row.parsed("state")?,
         recipient: row.col("recipient")?,
@@ -226,6 +236,7 @@ pub(super) fn notice(row: &SqliteRow) -> Result<Notice> {
         sent_at: row.time_opt("sent_at")?,
         tries: row.int("tries")?,
         detail: row.col("detail")?,
+        format: row.parsed_opt("format")?,
     })
 }
 
@@ -234,9 +245,18 @@ pub(super) fn event(row: &SqliteRow) -> Result<Event> {
         seq: row.col("seq")?,
         at: row.time("at")?,
         node: row.col("node")?,
+        of: event_of(row)?,
         kind: row.col("kind")?,
         text: row.col("text")?,
     })
+}
+
+/// The short id of what an event is about: the fax or the received fax, else the message.
+fn event_of(row: &SqliteRow) -> Result<Option<String>> {
+    let fax = row.parsed_opt::<FaxId>("fax_id")?.map(FaxId::short);
+    let received = row.parsed_opt::<ReceivedFaxId>("received_fax_id")?.map(ReceivedFaxId::short);
+    let message = row.parsed_opt::<MessageId>("message_id")?.map(MessageId::short);
+    Ok(fax.or(received).or(message).map(|id| id.to_string()))
 }
 
 pub(super) fn node(row: &SqliteRow) -> Result<NodeState> {

@@ -19,8 +19,11 @@ statements! {
         UPDATE faxes SET not_before = $3, cause = $4, detail = $5,
             lease_node = NULL, lease_epoch = NULL, lease_expires_at = NULL, suspect_at = NULL
         WHERE id = $1 AND lease_token = $2 AND state = 'ready'";
+    // An agent that ends a call for an order does not know whose it was.
     FINISH = "-- faxes.finish
-        UPDATE faxes SET state = $3, cause = $4, detail = $5, ended_at = $6,
+        UPDATE faxes SET state = $3, cause = $4,
+            detail = coalesce($5, CASE WHEN $3 = 'cancelled' THEN 'by ' || ordered_by END),
+            ended_at = $6, ordered = NULL, ordered_by = NULL, held_at = NULL,
             lease_node = NULL, lease_epoch = NULL, lease_expires_at = NULL, suspect_at = NULL
         WHERE id = $1 AND lease_token = $2 AND ended_at IS NULL";
     NOTICE = "-- notices.owe
@@ -48,7 +51,7 @@ pub(super) async fn end_attempt(
 pub(super) async fn settle(tx: &mut Tx, id: AttemptId, token: LeaseToken, end: &AttemptEnd, next: &Next) -> Result<()> {
     let (attempt, fax, _) = reading::attempt(&mut tx.conn, id).await?;
     let row = reading::fax_row(&mut tx.conn, fax).await?;
-    if attempt.ended_at.is_some() || row.lease_token != token || !row.is_free(tx.now) {
+    if attempt.ended_at.is_some() || row.lease_token != token || row.lease_node.is_some() {
         return Err(lost(fax));
     }
     close(tx, &attempt, &row, end, next).await
@@ -114,7 +117,7 @@ async fn again(tx: &mut Tx, row: &FaxRow, end: &AttemptEnd, not_before: Timestam
 }
 
 /// Notice first, then the state: the trigger on the state looks for the notice.
-async fn finish(tx: &mut Tx, row: &FaxRow, end: &FinalEnd) -> Result<()> {
+pub(super) async fn finish(tx: &mut Tx, row: &FaxRow, end: &FinalEnd) -> Result<()> {
     let fax = row.fax.id;
     if end.notice.kind != NoticeKind::from(end.outcome) {
         let (kind, outcome) = (end.notice.kind, end.outcome);
@@ -132,7 +135,21 @@ async fn finish(tx: &mut Tx, row: &FaxRow, end: &FinalEnd) -> Result<()> {
         .await
         .place("faxes.finish")?;
     demand_one(done, fax)?;
-    event(tx, &fax.to_string(), row.lease_node.as_deref(), end.outcome.as_str(), &final_text(row, end)).await
+    let (fax, node) = (fax.to_string(), row.lease_node.as_deref());
+    event(tx, &fax, node, end.outcome.as_str(), &final_text(row, end)).await?;
+    let (kind, text) = report_text(&end.notice);
+    event(tx, &fax, node, kind, &text).await
+}
+
+/// What becomes of the report, for the story of the fax.
+fn report_text(notice: &NewNotice) -> (&'static str, String) {
+    match (&notice.withheld, &notice.recipient) {
+        (None, Some(whom)) => ("notice-owed", format!("report \"{}\" is owed to {whom}", notice.kind)),
+        (why, _) => {
+            let why = why.as_deref().unwrap_or("it has no recipient");
+            ("notice-withheld", format!("report \"{}\" is not mailed: {why}", notice.kind))
+        }
+    }
 }
 
 fn final_text(row: &FaxRow, end: &FinalEnd) -> String {

@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 use super::error::{Place, timed_out};
 use super::{BoxFuture, SqliteSettings, StoreClock, open, statements};
 use crate::domain::Timestamp;
+use crate::fault::crash_point;
 use crate::store::{Result, StoreError};
 use crate::work::catch_panic;
 
@@ -291,7 +292,10 @@ impl Engine {
             }
             statement(tx, KEEP, limit).await?;
         }
-        statement(tx, COMMIT, limit).await
+        crash_point!("store.before-commit");
+        statement(tx, COMMIT, limit).await?;
+        crash_point!("store.after-commit");
+        Ok(())
     }
 }
 

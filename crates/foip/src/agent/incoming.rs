@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::session::{self, Answered, Side, T38Policy};
 use super::{Agent, local_status};
 use crate::call::{AudioTarget, CallReport, Pace, SipStatus};
-use crate::media::{Faults, MediaOrder, Observer, Role};
+use crate::media::{self, Faults, MediaOrder, Observer, Role};
 use crate::sdp::{Chosen, LocalSession, Remote, SdpError, T38Limits};
 use crate::sip::{DialogEvent, IncomingInvite};
 
@@ -169,6 +169,7 @@ fn media_order(order: AnswerOrder, pace: Pace) -> MediaOrder {
         ecm: order.ecm,
         max_rate_bps: order.max_rate_bps,
         pace,
+        keeping_wait: media::keeping_wait(pace),
         faults: order.faults,
     }
 }

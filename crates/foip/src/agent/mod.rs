@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::call::{CallOrder, CallReport, SipStatus, TrunkSettings};
-use crate::media::Observer;
+use crate::media::{Faults, Observer};
 use crate::sip::{Binding, Registrar, Server, ServerError, Stack};
 
 mod incoming;
@@ -150,7 +150,18 @@ impl Agent {
 
     /// Places one call and returns its evidence. The token ends it: CANCEL while it rings, DCN and BYE after that.
     pub async fn call(&self, order: CallOrder, observer: Observer, cancel: CancellationToken) -> CallReport {
-        Box::pin(outgoing::place(self, order, observer, cancel)).await
+        self.call_with(order, Faults::default(), observer, cancel).await
+    }
+
+    /// The same for a caller that does something wrong on purpose.
+    pub(crate) async fn call_with(
+        &self,
+        order: CallOrder,
+        faults: Faults,
+        observer: Observer,
+        cancel: CancellationToken,
+    ) -> CallReport {
+        Box::pin(outgoing::place(self, order, faults, observer, cancel)).await
     }
 
     /// Asks the trunk's server whether it is there (OPTIONS). Any answer of it is `Ok`; no answer is a local 408.

@@ -15,7 +15,7 @@ use tracing::info;
 use super::session::{self, Answered, Side, T38Policy};
 use super::{Agent, local_status};
 use crate::call::{CallEvent, CallOrder, CallReport, Pace, SipStatus, TrunkSettings};
-use crate::media::{Faults, MediaOrder, Observer, Role, SendDocument};
+use crate::media::{self, Faults, MediaOrder, Observer, Role, SendDocument};
 use crate::sdp::{LocalSession, Remote, T38Limits};
 use crate::sip::{Answer, Dialog, DialogEvent, Headers, Invite, Server};
 
@@ -28,6 +28,7 @@ const ASK_WITHOUT_FALLBACK: Duration = Duration::from_secs(4);
 pub(super) async fn place(
     agent: &Agent,
     order: CallOrder,
+    faults: Faults,
     observer: Observer,
     cancel: CancellationToken,
 ) -> CallReport {
@@ -77,7 +78,7 @@ pub(super) async fn place(
         local,
         audio,
         policy: policy(&order),
-        order: media_order(order, pace),
+        order: media_order(order, pace, faults),
         socket,
         observer,
         sip: status,
@@ -232,7 +233,7 @@ fn policy(order: &CallOrder) -> T38Policy {
     }
 }
 
-fn media_order(order: CallOrder, pace: Pace) -> MediaOrder {
+fn media_order(order: CallOrder, pace: Pace, faults: Faults) -> MediaOrder {
     let CallOrder { trunk, station_id, document, page_count, first_page, subaddress, .. } = order;
     MediaOrder {
         role: Role::Calling,
@@ -243,7 +244,8 @@ fn media_order(order: CallOrder, pace: Pace) -> MediaOrder {
         ecm: trunk.ecm,
         max_rate_bps: trunk.max_rate_bps,
         pace,
-        faults: Faults::default(),
+        keeping_wait: media::keeping_wait(pace),
+        faults,
     }
 }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::call::{AudioTarget, CallReport, Pace, SipStatus, Transport};
-use crate::media::{self, MediaCommand, MediaEvent, MediaOrder, MediaOutcome, MediaThread, Observer};
+use crate::media::{self, MediaCommand, MediaEvent, MediaOrder, MediaThread, Observer};
 use crate::sdp::{Chosen, LocalSession, Remote};
 use crate::sip::{Answer, Dialog, DialogEvent, EndedBy, Offered};
 
@@ -145,7 +145,7 @@ impl Session {
         mut events: UnboundedReceiver<DialogEvent>,
         mut media_events: UnboundedReceiver<MediaEvent>,
         [cancel, stop]: [CancellationToken; 2],
-    ) -> Option<MediaOutcome> {
+    ) -> Option<CallReport> {
         let mut deadline = Instant::now() + CALL_MAX;
         let mut dialog_open = true;
         loop {
@@ -348,28 +348,15 @@ impl Session {
         }
     }
 
-    fn report(&self, outcome: Option<MediaOutcome>, sip: SipStatus) -> CallReport {
-        let report = CallReport { sip: Some(sip), t38_refused: self.t38_refused, ..CallReport::default() };
-        let Some(outcome) = outcome else { return report };
+    fn report(&self, outcome: Option<CallReport>, sip: SipStatus) -> CallReport {
+        let outcome = outcome.unwrap_or_default();
         // Receivers hang up as soon as they have confirmed the last page; our DCN need not reach anybody then.
         let all_confirmed = self.last_page.is_some_and(|last| outcome.last_page_confirmed >= last);
         CallReport {
-            t30: outcome.t30,
-            transport: outcome.transport,
-            rate_bps: outcome.rate_bps,
-            ecm: outcome.ecm,
-            remote_id: outcome.remote_id,
-            last_page_confirmed: outcome.last_page_confirmed,
-            all_pages_sent: outcome.all_pages_sent,
-            page_rejected: outcome.page_rejected,
-            voice_heard: outcome.voice_heard,
-            fax_seen: outcome.fax_seen,
+            sip: Some(sip),
+            t38_refused: self.t38_refused,
             remote_hung_up: outcome.remote_hung_up && !all_confirmed,
-            refused: outcome.refused,
-            packets_lost: outcome.packets_lost,
-            packets_recovered: outcome.packets_recovered,
-            duration: outcome.duration,
-            ..report
+            ..outcome
         }
     }
 }

@@ -3,7 +3,8 @@
 //! A call comes in, its number says what happens (`numbers`, one table), a received page goes durably into the tray's work
 //! file and into the ledger before it is confirmed (`receive`, `tray`, `ledger`), and a finished fax becomes one TIFF. A
 //! tray or ledger that cannot be written ends the call without confirming the page, as a machine out of memory would.
-//! Nothing here is known to the caller: it meets this end over SIP, RTP and UDPTL alone.
+//! Nothing here is known to the caller: it meets this end over SIP, RTP and UDPTL alone. It also calls by itself (`send`),
+//! as the people do who send faxes to a gateway.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,15 +16,21 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::agent::{Agent, AgentError, AgentSettings, AnswerOrder, CallHandler, IncomingCall};
+use crate::agent::{AgentError, AnswerOrder, CallHandler, IncomingCall};
 use crate::call::{CallReport, Pace};
 
 mod ledger;
 mod numbers;
+mod pages;
 mod receive;
+mod send;
 mod tray;
 
-use ledger::Ledger;
+pub use ledger::raster_sha256;
+pub use pages::{TestPageError, read_stripe, stripe, test_document};
+pub use send::{Caller, CallerSettings, SendFax, SendOutcome};
+
+use ledger::{Call, Ledger};
 use numbers::{Behaviour, FirstCall, Receive, behaviour};
 use receive::Receiver;
 use tray::{FaxName, Tray};
@@ -42,7 +49,7 @@ pub struct FarEndSettings {
     pub bind: SocketAddr,
     /// Folder for received faxes, made if it is missing.
     pub tray: PathBuf,
-    /// One line for each confirmed page, when a test needs a witness outside.
+    /// JSON lines for calls and confirmed pages, when a test needs a witness outside.
     pub ledger: Option<PathBuf>,
     /// Lock-step with callers that can do so too.
     pub pace: Pace,
@@ -70,31 +77,36 @@ pub enum FarEndError {
         /// The system's words.
         cause: std::io::Error,
     },
+    /// What it is to send cannot be read.
+    #[error("cannot send {path}: {cause}; give it a TIFF-F document with that many pages")]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+impl FarEndError {
+    fn storage(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |cause| Self::Storage { path, cause }
+    }
 }
 
 /// A running pretend fax machine.
 pub struct FarEnd {
-    agent: Agent,
+    caller: Caller,
 }
 
 impl FarEnd {
     /// Recovers what a killed predecessor had confirmed and begins to answer. Must be called in a tokio runtime.
     pub async fn start(settings: FarEndSettings) -> Result<Self, FarEndError> {
-        let storage = |path: &PathBuf| {
-            let path = path.clone();
-            move |cause| FarEndError::Storage { path, cause }
-        };
-        let tray = Tray::open(&settings.tray).map_err(storage(&settings.tray))?;
-        let ledger = match &settings.ledger {
-            Some(path) => Some(Ledger::open(path).map_err(storage(path))?),
-            None => None,
-        };
-        let agent = Agent::start(AgentSettings {
+        let tray = Tray::open(&settings.tray).map_err(FarEndError::storage(&settings.tray))?;
+        let caller = Caller::start(CallerSettings {
             bind: settings.bind,
-            advertised: None,
-            media_ports: None,
-            user_agent: "faxwell-far-end".to_owned(),
-            incoming_max: CALLS_MAX,
+            ledger: settings.ledger.clone(),
+            now: settings.now,
             seed: settings.seed,
         })
         .await?;
@@ -102,28 +114,36 @@ impl FarEnd {
             random: Mutex::new(fastrand::Rng::with_seed(settings.seed)),
             settings,
             tray,
-            ledger,
+            ledger: caller.ledger().cloned(),
             failed_once: Mutex::new(VecDeque::new()),
         };
-        agent.incoming(Arc::new(machine));
-        Ok(Self { agent })
+        caller.agent().incoming(Arc::new(machine));
+        Ok(Self { caller })
+    }
+
+    /// Sends a fax; see [`Caller::send`].
+    ///
+    /// # Errors
+    /// When the document cannot be read or the ledger cannot be written.
+    pub async fn send(&self, fax: SendFax) -> Result<CallReport, FarEndError> {
+        self.caller.send(fax).await
     }
 
     /// The address that SIP listens on.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.agent.local_addr()
+        self.caller.agent().local_addr()
     }
 
     /// Dialogs that are open, for tests.
     #[must_use]
     pub fn dialog_count(&self) -> usize {
-        self.agent.dialog_count()
+        self.caller.agent().dialog_count()
     }
 
     /// Ends all calls and closes the sockets.
     pub async fn stop(&self) {
-        self.agent.stop().await;
+        self.caller.agent().stop().await;
     }
 }
 
@@ -188,8 +208,17 @@ impl Machine {
             faults,
         };
         let work = Arc::new(Mutex::new(work));
-        let observer = Receiver::new(name, work.clone(), self.ledger.clone(), self.settings.now);
+        let seen = Call { id: self.random(), name, caller: call.caller().to_owned(), now: self.settings.now };
+        let note = |note: fn(&Ledger, &Call) -> std::io::Result<()>| {
+            let noted = self.ledger.as_ref().map_or(Ok(()), |ledger| note(ledger, &seen));
+            if let Err(error) = noted {
+                warn!(%error, "the ledger cannot be written");
+            }
+        };
+        note(Ledger::begin);
+        let observer = Receiver::new(seen.clone(), work.clone(), self.ledger.clone());
         let report = call.answer(order, Box::new(observer), CancellationToken::new()).await;
+        note(Ledger::end);
         let closed = tokio::task::spawn_blocking(move || close(&work, &report)).await;
         if let Ok(Err(error)) = closed {
             warn!(%error, "the fax stays in the tray's work file until the next start");
@@ -197,8 +226,11 @@ impl Machine {
     }
 
     fn name(&self, call: &IncomingCall) -> FaxName {
-        let random = self.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..);
-        FaxName::new(call.number(), call.fax_id(), random)
+        FaxName::new(call.number(), call.fax_id(), self.random())
+    }
+
+    fn random(&self) -> u64 {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..)
     }
 
     /// Whether this fax was never seen before. Its id names it, or who calls whom.

@@ -1,7 +1,7 @@
 //! What is known of a call: fed by T.30's frames and pages, it tells the observer and keeps the evidence.
 //!
 //! In: what [`spandsp`] shows, on the media thread. Out: [`CallEvent`]s in order, the observer's refusals as an end of the
-//! call, and a [`MediaOutcome`]. The ledger decides when a page has begun, which page of the document it is, and what a
+//! call, and a [`CallReport`]. The ledger decides when a page has begun, which page of the document it is, and what a
 //! fault of the sandbox does.
 
 use std::path::PathBuf;
@@ -11,13 +11,17 @@ use std::time::Duration;
 
 use spandsp::{Direction, Frame, Line, PageOutcome, PageReport, Verdict};
 
-use super::{Faults, MediaOrder, MediaOutcome, Observer, Role, tiff_page};
-use crate::call::{CallEvent, Transport};
+use super::damage::Gaps;
+use super::keeping::{self, Answer, Held};
+use super::{Faults, MediaOrder, Observer, Role, tiff_page};
+use crate::call::{CallEvent, CallReport, Keeping, ReceivedPage, Refusal, Transport};
 
 /// A page that is rejected so often will not come through; T.30 would go on training down to 2400 bit/s.
 const REJECTIONS_MAX: u32 = 3;
 /// From our CFR or MCF to the middle of a short page: V.21 with its preamble takes 1.1 s, training 0.2 to 1.5 s.
 const MIDDLE_OF_PAGE: Duration = Duration::from_millis(2_800);
+/// From the far end's CFR or MCF to the middle of a short page that we send: training takes 0.2 to 1.5 s.
+const MIDDLE_OF_OUR_PAGE: Duration = Duration::from_millis(700);
 /// How long the sandbox's far end is silent before it hangs up.
 const SILENCE_BEFORE_HANGUP: Duration = Duration::from_secs(2);
 
@@ -42,7 +46,7 @@ pub(super) struct Ledger {
     faults: Faults,
     may_switch: Arc<AtomicBool>,
     /// What is known so far.
-    pub(super) outcome: MediaOutcome,
+    pub(super) outcome: CallReport,
     /// The call's own clock.
     pub(super) now: Duration,
     /// Set once; nothing is sent any more.
@@ -56,6 +60,14 @@ pub(super) struct Ledger {
     /// What the last post-message command said.
     follows: Option<u8>,
     rejections: u32,
+    /// How long to block for an observer that keeps a page.
+    keeping_wait: Duration,
+    /// A page whose keeping the sender waits for.
+    held: Option<Held>,
+    /// A page was kept whose confirmation has not left yet.
+    confirmation_due: bool,
+    /// What the network has taken since the page under way began.
+    gaps: Gaps,
 }
 
 /// The ledger as it is shared between the media loop and spandsp's callbacks, which run on the same thread.
@@ -71,7 +83,7 @@ impl SharedLedger {
             receive_file: order.receive_dir.as_ref().map(|dir| dir.join(RECEIVE_FILE)),
             faults: order.faults.clone(),
             may_switch,
-            outcome: MediaOutcome::default(),
+            outcome: CallReport::default(),
             now: Duration::ZERO,
             ending: None,
             pages_before: 0,
@@ -79,6 +91,10 @@ impl SharedLedger {
             image_under_way: false,
             follows: None,
             rejections: 0,
+            keeping_wait: order.keeping_wait,
+            held: None,
+            confirmation_due: false,
+            gaps: Gaps::default(),
         })))
     }
 
@@ -90,8 +106,11 @@ impl SharedLedger {
 }
 
 impl spandsp::Watcher for SharedLedger {
-    fn frame(&mut self, frame: Frame, line: &Line) {
-        self.lock().frame(frame, line);
+    fn frame(&mut self, frame: Frame, line: &Line) -> Verdict {
+        let mut ledger = self.lock();
+        ledger.frame(frame, line);
+        // A fault goes on listening; what it would say is dropped.
+        if ledger.ending == Some(Ending::Broken) { Verdict::Abort } else { Verdict::Continue }
     }
 
     fn page(&mut self, report: PageReport, line: &Line) -> Verdict {
@@ -130,7 +149,11 @@ impl Ledger {
         self.outcome.duration = now;
         let Some((page, began)) = self.page else { return };
         let hangs_up = self.faults.hang_up_in_page == Some(page);
-        if hangs_up && self.ending.is_none() && self.image_under_way && now >= began + MIDDLE_OF_PAGE {
+        let middle = match self.role {
+            Role::Calling => MIDDLE_OF_OUR_PAGE,
+            Role::Called => MIDDLE_OF_PAGE,
+        };
+        if hangs_up && self.ending.is_none() && self.image_under_way && now >= began + middle {
             self.ending = Some(Ending::HangUpAt(now));
         }
     }
@@ -141,6 +164,20 @@ impl Ledger {
         let hangs_up = page.is_some() && page == self.faults.hang_up_in_page;
         if hangs_up && self.image_under_way && self.ending.is_none() && self.role == Role::Called {
             self.ending = Some(Ending::HangUpAt(self.now));
+        }
+    }
+
+    /// So many packets of the far end are lost for good, one after the other.
+    pub(super) fn packets_lost(&mut self, count: u64) {
+        if self.role == Role::Called && self.image_under_way {
+            self.gaps.lose(count);
+        }
+    }
+
+    /// A packet of the far end has come, or 20 ms of its signal.
+    pub(super) fn packet_heard(&mut self) {
+        if self.image_under_way {
+            self.gaps.hear();
         }
     }
 
@@ -189,10 +226,8 @@ impl Ledger {
                 self.may_switch.store(false, Ordering::Release);
             }
             Frame::CFR if frame.direction != sender => self.trained(line),
-            // Also when the sender had missed it and repeated its command.
-            Frame::MCF if frame.direction == Direction::Out && self.follows == Some(Frame::MPS) => {
-                self.image_under_way = true;
-            }
+            Frame::PPR if frame.direction == Direction::In => self.asked_again(),
+            Frame::MCF | Frame::RTP if frame.direction == Direction::Out => self.confirms(),
             _ if frame.direction == sender => {
                 if let Some(follows) = frame.post_message() {
                     self.post_message(follows);
@@ -208,7 +243,8 @@ impl Ledger {
         self.outcome.rate_bps = Some(statistics.rate_bps);
         self.outcome.ecm = Some(statistics.ecm);
         self.outcome.remote_id = Some(remote_id.clone());
-        self.tell(CallEvent::Trained { rate_bps: statistics.rate_bps, ecm: statistics.ecm, remote_id });
+        let subaddress = Some(line.subaddress()).filter(|subaddress| !subaddress.is_empty());
+        self.tell(CallEvent::Trained { rate_bps: statistics.rate_bps, ecm: statistics.ecm, remote_id, subaddress });
         let page = self.page.map_or(self.pages_before + 1, |(page, _)| page);
         self.page_starts(page);
     }
@@ -216,16 +252,47 @@ impl Ledger {
     fn page_starts(&mut self, page: u32) {
         self.page = Some((page, self.now));
         self.image_under_way = true;
+        self.gaps = Gaps::default();
         let page = self.in_document(page);
         self.tell(CallEvent::PageStarted { page });
     }
 
     fn post_message(&mut self, follows: u8) {
+        let page = self.page.map(|(page, _)| page);
+        if self.role == Role::Calling && page.is_some() && page == self.faults.hang_up_in_page {
+            // The page was too short to hang up in its middle; that it is complete is not said all the same.
+            self.ending = Some(Ending::HangUpAt(self.now));
+            return;
+        }
         self.image_under_way = false;
         self.follows = Some(follows);
         if follows == Frame::EOP && !self.outcome.all_pages_sent {
             self.outcome.all_pages_sent = true;
             self.tell(CallEvent::AllPagesSent);
+        }
+    }
+
+    /// Our confirmation is about to leave.
+    fn confirms(&mut self) {
+        let again = !std::mem::take(&mut self.confirmation_due);
+        // Asked for again without a page between. The sender had missed the confirmation; or we have missed a whole page.
+        if again && self.outcome.ecm == Some(false) && self.gaps.matter(self.outcome.transport) {
+            return self
+                .refuse("a page was lost on the way, and the one before it is not confirmed in its place".to_owned());
+        }
+        if self.follows == Some(Frame::MPS) {
+            self.image_under_way = true;
+        }
+    }
+
+    /// PPR: the far end has not taken the page, so that a call that ends now leaves nothing in doubt.
+    fn asked_again(&mut self) {
+        if self.role == Role::Calling
+            && std::mem::take(&mut self.outcome.all_pages_sent)
+            && let Some((page, _)) = self.page
+        {
+            let page = self.in_document(page);
+            self.tell(CallEvent::PageAskedAgain { page });
         }
     }
 
@@ -238,13 +305,14 @@ impl Ledger {
         self.outcome.ecm = Some(report.statistics.ecm);
         self.outcome.remote_id = Some(line.remote_id());
         match report.outcome {
-            PageOutcome::Confirmed => self.confirmed(in_call, &report, None),
+            PageOutcome::Confirmed => self.confirmed(in_call, &report),
             PageOutcome::Received => self.received(in_call, &report),
             PageOutcome::Rejected | PageOutcome::Unusable => self.rejected(in_call),
         }
-        match self.ending {
-            None => Verdict::Continue,
-            Some(_) => Verdict::Abort,
+        match (self.ending, &self.held) {
+            (Some(_), _) => Verdict::Abort,
+            (None, Some(_)) => Verdict::Hold,
+            (None, None) => Verdict::Continue,
         }
     }
 
@@ -258,25 +326,79 @@ impl Ledger {
             return self.refuse("there is no folder for received pages".to_owned());
         };
         // spandsp begins its file anew with each terminal.
-        match tiff_page::take(&file, report.page) {
-            Ok(image) => self.confirmed(page, report, Some(image)),
+        let taken = match tiff_page::take(&file, report.page) {
+            Ok(taken) => taken,
             Err(error) => return self.refuse(error.to_string()),
+        };
+        let statistics = report.statistics;
+        if let Some(damage) = self.gaps.damage(&statistics, taken.height_px, self.outcome.transport) {
+            return self.refuse(format!("page {page} is not confirmed: {damage}"));
         }
+        let received = ReceivedPage {
+            page,
+            image: taken.image,
+            width_px: taken.width_px,
+            height_px: taken.height_px,
+            rate_bps: statistics.rate_bps,
+            ecm: statistics.ecm,
+            duration: self.page_duration(),
+            last: self.follows == Some(Frame::EOP),
+            damaged_lines: if statistics.ecm { 0 } else { statistics.bad_rows },
+        };
+        match self.observer.page_received(received) {
+            Keeping::Done(result) => self.kept(page, report, result),
+            Keeping::Pending(answer) => self.await_keeping(page, report, Held::new(answer, page, *report, self.now)),
+        }
+    }
+
+    /// Blocks for the observer's answer as long as the sender surely waits; with error correction it can be held off then.
+    fn await_keeping(&mut self, page: u32, report: &PageReport, held: Held) {
+        let ecm = report.statistics.ecm;
+        let wait = if ecm { self.keeping_wait } else { self.keeping_wait.max(keeping::BLOCK_MAX) };
+        match held.wait(wait) {
+            Some(result) => self.kept(page, report, result),
+            None if ecm => self.held = Some(held),
+            None => self.refuse(format!("page {page} was not kept in time: without error correction no sender waits")),
+        }
+    }
+
+    /// Whether the page that the sender is held off for is kept by now; to be asked at each tick.
+    pub(super) fn keeping(&mut self) -> Answer {
+        let Some(held) = &self.held else { return Answer::Wait };
+        let Some(result) = held.answer(self.now) else { return Answer::Wait };
+        let (page, report) = (held.page, held.report);
+        self.held = None;
+        if self.ending.is_none() {
+            self.kept(page, &report, result);
+        }
+        match self.ending {
+            None => Answer::Release,
+            Some(_) => Answer::Abort,
+        }
+    }
+
+    fn kept(&mut self, page: u32, report: &PageReport, result: Result<(), Refusal>) {
+        if let Err(refusal) = result {
+            return self.refuse(refusal.0);
+        }
+        self.confirmed(page, report);
         if self.faults.lose_last_confirmation && self.follows == Some(Frame::EOP) && self.ending.is_none() {
             self.ending = Some(Ending::HangUpAt(self.now + SILENCE_BEFORE_HANGUP));
         }
     }
 
-    fn confirmed(&mut self, page: u32, report: &PageReport, image: Option<Vec<u8>>) {
-        let began = self.page.map_or(self.now, |(_, began)| began);
+    fn page_duration(&self) -> Duration {
+        self.page.map_or(Duration::ZERO, |(_, began)| self.now.saturating_sub(began))
+    }
+
+    fn confirmed(&mut self, page: u32, report: &PageReport) {
         let number = self.in_document(page);
         self.tell(CallEvent::Page {
             page: number,
             rate_bps: report.statistics.rate_bps,
             ecm: report.statistics.ecm,
-            duration: self.now.saturating_sub(began),
+            duration: self.page_duration(),
             blocks_resent: report.statistics.frames_resent,
-            image,
         });
         if self.ending.is_some() && self.role == Role::Called {
             // Refused: it stays unconfirmed, for the far end as for us.
@@ -285,6 +407,7 @@ impl Ledger {
         // Sending, the far end has confirmed it, whatever the observer says.
         self.outcome.last_page_confirmed = number;
         self.outcome.page_rejected = false;
+        self.confirmation_due = self.role == Role::Called;
         self.rejections = 0;
         match self.follows {
             // In the same format the next page begins without further ado.
@@ -302,11 +425,9 @@ impl Ledger {
         // The page, and with it the end of the document, is outstanding again.
         self.outcome.all_pages_sent = false;
         self.page = Some((page, self.now));
-        if self.role == Role::Calling {
-            self.tell(CallEvent::PageRejected { page: number });
-            if self.rejections >= REJECTIONS_MAX {
-                self.ending.get_or_insert(Ending::Broken);
-            }
+        self.tell(CallEvent::PageRejected { page: number });
+        if self.role == Role::Calling && self.rejections >= REJECTIONS_MAX {
+            self.ending.get_or_insert(Ending::Broken);
         }
     }
 }

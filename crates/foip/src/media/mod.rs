@@ -9,11 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::call::{AudioTarget, CallObserver, Pace, T30Status, Transport};
+use crate::call::{AudioTarget, CallObserver, CallReport, Pace};
 
+mod damage;
+mod keeping;
 mod ledger;
 mod leg;
 mod listen;
+mod noise;
 pub mod pace;
 mod thread;
 mod tiff_page;
@@ -48,8 +51,22 @@ pub struct MediaOrder {
     pub max_rate_bps: u32,
     /// How fast the clock runs.
     pub pace: Pace,
+    /// How long the media thread blocks for an observer that keeps a page, in real time, before it holds the sender off.
+    /// See [`keeping_wait`].
+    pub keeping_wait: Duration,
     /// What this end does wrong on purpose (the sandbox's far end only).
     pub faults: Faults,
+}
+
+/// How long the media thread blocks for an observer before it turns to RNR, so that a usual commit costs no exchange of
+/// frames: well below the sender's T4 (3 s, T.30 §5.4.3.1). In lock-step the sender's clock stands still meanwhile, and only
+/// its patience in real time (10 s) counts.
+#[must_use]
+pub fn keeping_wait(pace: Pace) -> Duration {
+    match pace {
+        Pace::RealTime => Duration::from_millis(1500),
+        Pace::LockStep(_) => Duration::from_secs(5),
+    }
 }
 
 /// A document to send.
@@ -123,51 +140,13 @@ pub enum MediaEvent {
 /// Receives events of the media thread; shared because it lives as long as the call.
 pub type Observer = Box<dyn CallObserver>;
 
-/// All that the media thread can say about its call when it ends; the SIP side adds the rest of a
-/// [`CallReport`](crate::call::CallReport).
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct MediaOutcome {
-    /// How T.30 ended; none when no media ever ran.
-    pub t30: Option<T30Status>,
-    /// How the fax was carried last.
-    pub transport: Option<Transport>,
-    /// Last bit rate agreed on.
-    pub rate_bps: Option<u32>,
-    /// Whether error correction was agreed on.
-    pub ecm: Option<bool>,
-    /// CSI (or TSI) of the far end, printable ASCII.
-    pub remote_id: Option<String>,
-    /// Highest page confirmed in this call, numbered in the document; 0 for none.
-    pub last_page_confirmed: u32,
-    /// Whether the last page and its end of procedure have left (Calling) or arrived (Called).
-    pub all_pages_sent: bool,
-    /// A page was rejected (RTN) and not confirmed afterwards.
-    pub page_rejected: bool,
-    /// Whether something like speech was heard before any fax signal.
-    pub voice_heard: bool,
-    /// Whether any fax signal or frame of the far end was seen.
-    pub fax_seen: bool,
-    /// Whether the far end hung up before T.30 was over.
-    pub remote_hung_up: bool,
-    /// The observer refused, with its words; the call was ended for it.
-    pub refused: Option<String>,
-    /// Nothing of the far end was heard for too long, and the call was given up.
-    pub dead: bool,
-    /// UDPTL or RTP packets lost and not repaired.
-    pub packets_lost: u64,
-    /// Packets that redundancy or parity brought back.
-    pub packets_recovered: u64,
-    /// From the first media command to the end, in the call's own clock.
-    pub duration: Duration,
-}
-
 /// The running media thread of one call.
 ///
 /// The thread ends by itself after [`MediaEvent::Finished`] or [`MediaEvent::Dead`] and always after
 /// [`MediaCommand::Stop`], [`MediaCommand::RemoteHungUp`] or the loss of the command channel; the event channel closes then.
 #[derive(Debug)]
 pub struct MediaThread {
-    join: JoinHandle<MediaOutcome>,
+    join: JoinHandle<CallReport>,
     may_switch: Arc<AtomicBool>,
 }
 
@@ -181,12 +160,13 @@ impl MediaThread {
 
     /// Waits for the end of the thread. Blocks: to be called from `spawn_blocking` in async code.
     ///
-    /// A panic of the observer ends the call and comes back here as an outcome with `refused`.
+    /// What comes back is all that the media thread can say about its call; the SIP side adds the rest. A panic of the
+    /// observer ends the call and comes back as `refused`.
     #[must_use]
-    pub fn join(self) -> MediaOutcome {
-        self.join.join().unwrap_or_else(|_| MediaOutcome {
+    pub fn join(self) -> CallReport {
+        self.join.join().unwrap_or_else(|_| CallReport {
             refused: Some("the media thread panicked".to_owned()),
-            ..MediaOutcome::default()
+            ..CallReport::default()
         })
     }
 }

@@ -20,8 +20,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::ledger::{Ending, SharedLedger};
 use super::leg::{Leg, duration};
 use super::pace::{Goes, LockStep, PEER_TIMEOUT, REPEAT_AFTER, TICK};
-use super::{MediaCommand, MediaEvent, MediaOrder, MediaOutcome, MediaThread, Observer};
-use crate::call::{Pace, T30Status};
+use super::{MediaCommand, MediaEvent, MediaOrder, MediaThread, Observer};
+use crate::call::{CallReport, Lateness, Pace, T30Status};
 
 /// Nothing heard for so long in the call's clock, while it was the far end's turn, means that it is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(40);
@@ -31,6 +31,8 @@ const LATENESS_MAX: Duration = Duration::from_secs(2);
 const COMMAND_LATENCY: Duration = Duration::from_millis(5);
 /// A fault has already asked for BYE.
 const HANGING_UP: Ending = Ending::HangUpAt(Duration::MAX);
+/// Datagrams of two seconds, after which the clock is not made up for.
+const WAITING_MAX: usize = 200;
 /// Largest UDP datagram.
 const DATAGRAM_MAX: usize = 65_535;
 
@@ -59,6 +61,7 @@ pub fn spawn(
         ticks: 0,
         heard_at: 0,
         read_timeout: Duration::ZERO,
+        lateness: Lateness::default(),
     };
     MediaThread { join: std::thread::spawn(move || driver.run()), may_switch }
 }
@@ -90,10 +93,11 @@ struct Driver {
     heard_at: u64,
     /// The socket's time-out as it is set, so that it is not set anew for each datagram.
     read_timeout: Duration,
+    lateness: Lateness,
 }
 
 impl Driver {
-    fn run(mut self) -> MediaOutcome {
+    fn run(mut self) -> CallReport {
         let end = match self.order.pace {
             Pace::RealTime => self.real_time(),
             Pace::LockStep(factor) => self.lock_step(factor),
@@ -101,7 +105,7 @@ impl Driver {
         self.finish(end)
     }
 
-    fn finish(mut self, end: End) -> MediaOutcome {
+    fn finish(mut self, end: End) -> CallReport {
         let before = self.leg.as_ref().and_then(Leg::completion);
         if let Some(leg) = &mut self.leg {
             leg.terminate();
@@ -109,6 +113,7 @@ impl Driver {
         let completion = self.leg.as_ref().and_then(Leg::completion);
         let mut outcome = self.ledger.lock().outcome.clone();
         outcome.t30 = outcome.t30.or(completion.map(|end| T30Status { code: end.code, text: end.text }));
+        outcome.lateness = self.lateness;
         outcome.remote_hung_up = end == End::RemoteHungUp && before.is_none();
         if let Some(leg) = &self.leg {
             self.add_losses(leg, &mut outcome);
@@ -124,7 +129,7 @@ impl Driver {
         outcome
     }
 
-    fn add_losses(&self, leg: &Leg, outcome: &mut MediaOutcome) {
+    fn add_losses(&self, leg: &Leg, outcome: &mut CallReport) {
         let (lost, recovered) = leg.losses();
         outcome.packets_lost += lost;
         outcome.packets_recovered += recovered;
@@ -282,6 +287,15 @@ impl Driver {
         }
     }
 
+    /// What came while this thread was late belongs before the ticks that it makes up for: else they would take packets
+    /// for lost that only wait in the socket.
+    fn hear_what_waits(&mut self, buffer: &mut [u8]) {
+        for _ in 0..WAITING_MAX {
+            let Some((length, from)) = self.receive(buffer, Duration::ZERO) else { return };
+            self.hear(&buffer[..length], from);
+        }
+    }
+
     fn real_time(&mut self) -> End {
         let mut buffer = vec![0; DATAGRAM_MAX];
         let mut out = Vec::new();
@@ -300,11 +314,15 @@ impl Driver {
                 tracing::warn!(late_ms = due.elapsed().as_millis() as u64, "the media clock stood still");
                 due = Instant::now();
             }
+            if due.elapsed() >= 2 * TICK {
+                self.hear_what_waits(&mut buffer);
+            }
             // By elapsed time and never by wake-ups: a late thread makes up for all it missed.
             while due.elapsed() >= TICK {
                 due += TICK;
                 let ended = self.tick(&mut out);
                 out.drain(..).for_each(|datagram| self.send(&datagram));
+                self.lateness.note(due.elapsed());
                 if let Err(end) = ended {
                     return end;
                 }

@@ -24,8 +24,16 @@ pub(super) enum TiffPageError {
     Write(#[from] WriteError),
 }
 
+/// A page taken out.
+pub(super) struct TakenPage {
+    /// Single-page TIFF.
+    pub(super) image: Vec<u8>,
+    pub(super) width_px: u32,
+    pub(super) height_px: u32,
+}
+
 /// Page `page` (from 1) of the file, as a single-page TIFF.
-pub(super) fn take(path: &Path, page: u32) -> Result<Vec<u8>, TiffPageError> {
+pub(super) fn take(path: &Path, page: u32) -> Result<TakenPage, TiffPageError> {
     let file = std::fs::read(path)?;
     let reader = TiffReader::open(&file)?;
     let index = page as usize - 1;
@@ -36,7 +44,8 @@ pub(super) fn take(path: &Path, page: u32) -> Result<Vec<u8>, TiffPageError> {
     // libtiff writes a fax page as one strip. If it ever does not, coding it anew keeps the pixels as well.
     let Some((octets, coding)) = reader.strip(index)?.zip(header.coding()) else {
         let bitmap = reader.decode(index)?;
-        return Ok(write_document(&[TiffPage::new(&bitmap, header.resolution, Profile::F)])?);
+        let image = write_document(&[TiffPage::new(&bitmap, header.resolution, Profile::F)])?;
+        return Ok(TakenPage { image, width_px: header.width, height_px: header.height });
     };
     let strip = CodedStrip {
         octets,
@@ -47,5 +56,6 @@ pub(super) fn take(path: &Path, page: u32) -> Result<Vec<u8>, TiffPageError> {
         width: header.width,
         height: header.height,
     };
-    Ok(write_document(&[TiffPage::coded(strip, header.resolution)])?)
+    let image = write_document(&[TiffPage::coded(strip, header.resolution)])?;
+    Ok(TakenPage { image, width_px: header.width, height_px: header.height })
 }

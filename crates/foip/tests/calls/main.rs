@@ -4,3 +4,4 @@ mod agent;
 mod common;
 mod peer;
 mod sandbox;
+mod sending;

@@ -166,9 +166,12 @@ async fn twenty_calls_at_once_arrive_and_each_page_is_in_the_ledger() {
         assert_eq!(sandbox.tray("+41441234567", &format!("N{n}")).await, WHOLE);
     }
     let ledger = std::fs::read_to_string(sandbox.folder.path().join("farend.jsonl")).expect("a ledger");
-    assert_eq!(ledger.lines().count(), 20 * PAGES as usize);
-    let line = |n: u32| ledger.lines().filter(|line| line.contains(&format!("\"fax_id\":\"N{n}\""))).count();
-    assert!((0..20).all(|n| line(n) == PAGES as usize), "{ledger}");
+    let count = |event: &str, of: &str| {
+        let event = format!("\"event\":\"{event}\"");
+        ledger.lines().filter(|line| line.contains(&event) && line.contains(of)).count()
+    };
+    assert_eq!((count("begin", ""), count("page", ""), count("end", "")), (20, 20 * PAGES as usize, 20));
+    assert!((0..20).all(|n| count("page", &format!("\"fax_id\":\"N{n}\"")) == PAGES as usize), "{ledger}");
     eventually("the end of our dialogs", || sandbox.agent.dialog_count() == 0).await;
 }
 

@@ -8,10 +8,8 @@ use std::time::{Duration, Instant};
 
 use fax_image::tiff::{Profile, TiffPage, TiffReader, write_document};
 use fax_image::{Bitmap, Ink, Resolution};
-use foip::call::{AudioTarget, CallEvent, CallObserver, Pace, Refusal, Transport};
-use foip::media::{
-    self, Faults, MediaCommand, MediaEvent, MediaOrder, MediaOutcome, MediaThread, Role, SendDocument, T38Target,
-};
+use foip::call::{AudioTarget, CallEvent, CallObserver, CallReport, Keeping, Pace, ReceivedPage, Refusal, Transport};
+use foip::media::{self, Faults, MediaCommand, MediaEvent, MediaOrder, MediaThread, Role, SendDocument, T38Target};
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -20,6 +18,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a test says about the observer of one end.
 pub(crate) type Answer = Box<dyn FnMut(&CallEvent) -> Result<(), Refusal> + Send>;
+/// What a test says about a page that the called end has received.
+pub(crate) type Keep = Box<dyn FnMut(&ReceivedPage) -> Keeping + Send>;
 
 /// One call to make.
 pub(crate) struct Call {
@@ -34,6 +34,7 @@ pub(crate) struct Call {
     pub(crate) faults: Faults,
     pub(crate) calling_answers: Answer,
     pub(crate) called_answers: Answer,
+    pub(crate) called_keeps: Keep,
 }
 
 impl Default for Call {
@@ -49,15 +50,18 @@ impl Default for Call {
             faults: Faults::default(),
             calling_answers: Box::new(|_| Ok(())),
             called_answers: Box::new(|_| Ok(())),
+            called_keeps: keeps(),
         }
     }
 }
 
 /// What one end saw.
 pub(crate) struct Seen {
-    pub(crate) outcome: MediaOutcome,
+    pub(crate) outcome: CallReport,
     pub(crate) events: Vec<CallEvent>,
     pub(crate) media_events: Vec<MediaEvent>,
+    /// Pages that the observer was given to keep, whether they were confirmed or not.
+    pub(crate) received: Vec<ReceivedPage>,
 }
 
 impl Seen {
@@ -74,18 +78,20 @@ impl Seen {
 
     /// The pages received.
     pub(crate) fn images(&self) -> Vec<(Bitmap, Resolution)> {
-        self.events
-            .iter()
-            .filter_map(|event| match event {
-                CallEvent::Page { image: Some(image), .. } => {
-                    let reader = TiffReader::open(image).expect("a TIFF");
-                    assert_eq!(reader.page_count(), 1, "a page is a TIFF of its own");
-                    Some((reader.decode(0).expect("a good page"), reader.page(0).expect("one page").resolution))
-                }
-                _ => None,
-            })
-            .collect()
+        let image = |page: &ReceivedPage| {
+            let reader = TiffReader::open(&page.image).expect("a TIFF");
+            assert_eq!(reader.page_count(), 1, "a page is a TIFF of its own");
+            let header = reader.page(0).expect("one page");
+            assert_eq!((page.width_px, page.height_px), (header.width, header.height));
+            (reader.decode(0).expect("a good page"), header.resolution)
+        };
+        self.received.iter().map(image).collect()
     }
+}
+
+/// An observer that keeps every page at once.
+pub(crate) fn keeps() -> Keep {
+    Box::new(|_| Keeping::Done(Ok(())))
 }
 
 /// A page of lines, dots and a pattern that differs for each number.
@@ -116,10 +122,11 @@ impl Call {
             ecm: self.ecm,
             max_rate_bps: self.called_max_rate_bps,
             faults: self.faults,
+            keeping_wait: media::keeping_wait(Pace::LockStep(f32::INFINITY)),
             ..order(Role::Called, None, dir.path())
         };
         let calling = End::spawn(calling, calling_socket, self.calling_answers);
-        let called = End::spawn(called, called_socket, self.called_answers);
+        let called = End::spawn_keeping(called, called_socket, self.called_answers, self.called_keeps);
         let start = |remote| match self.transport {
             Transport::T38 if !self.switched => t38(remote),
             _ => MediaCommand::Audio(AudioTarget { remote, a_law: false }),
@@ -151,6 +158,7 @@ pub(crate) fn order(role: Role, document: Option<SendDocument>, dir: &Path) -> M
         ecm: true,
         max_rate_bps: 14_400,
         pace: Pace::LockStep(f32::INFINITY),
+        keeping_wait: media::keeping_wait(Pace::LockStep(f32::INFINITY)),
         faults: Faults::default(),
     }
 }
@@ -175,27 +183,43 @@ pub(crate) struct End {
     thread: MediaThread,
     commands: Sender<MediaCommand>,
     media_events: Mutex<(UnboundedReceiver<MediaEvent>, Vec<MediaEvent>)>,
-    events: Arc<Mutex<Vec<CallEvent>>>,
+    notes: Notes,
 }
 
-struct Notes(Arc<Mutex<Vec<CallEvent>>>, Answer);
+#[derive(Clone, Default)]
+struct Notes {
+    events: Arc<Mutex<Vec<CallEvent>>>,
+    received: Arc<Mutex<Vec<ReceivedPage>>>,
+}
 
-impl CallObserver for Notes {
+struct Observer(Notes, Answer, Keep);
+
+impl CallObserver for Observer {
     fn event(&mut self, event: CallEvent) -> Result<(), Refusal> {
         let answer = (self.1)(&event);
-        self.0.lock().expect("no panic").push(event);
+        self.0.events.lock().expect("no panic").push(event);
         answer
+    }
+
+    fn page_received(&mut self, page: ReceivedPage) -> Keeping {
+        let keeping = (self.2)(&page);
+        self.0.received.lock().expect("no panic").push(page);
+        keeping
     }
 }
 
 impl End {
     pub(crate) fn spawn(order: MediaOrder, socket: UdpSocket, answer: Answer) -> Self {
+        Self::spawn_keeping(order, socket, answer, keeps())
+    }
+
+    pub(crate) fn spawn_keeping(order: MediaOrder, socket: UdpSocket, answer: Answer, keep: Keep) -> Self {
         let (commands, receiver) = mpsc::channel();
         let (sender, media_events) = tokio::sync::mpsc::unbounded_channel();
-        let events = Arc::new(Mutex::new(Vec::new()));
-        let observer = Box::new(Notes(Arc::clone(&events), answer));
+        let notes = Notes::default();
+        let observer = Box::new(Observer(notes.clone(), answer, keep));
         let thread = media::spawn(order, socket, observer, receiver, sender);
-        Self { thread, commands, media_events: Mutex::new((media_events, Vec::new())), events }
+        Self { thread, commands, media_events: Mutex::new((media_events, Vec::new())), notes }
     }
 
     /// The thread may have ended by itself.
@@ -227,8 +251,9 @@ impl End {
         while let Ok(event) = receiver.try_recv() {
             media_events.push(event);
         }
-        let events = std::mem::take(&mut *self.events.lock().expect("no panic"));
-        Seen { outcome, events, media_events }
+        let events = std::mem::take(&mut *self.notes.events.lock().expect("no panic"));
+        let received = std::mem::take(&mut *self.notes.received.lock().expect("no panic"));
+        Seen { outcome, events, media_events, received }
     }
 }
 

@@ -1,10 +1,11 @@
 //! The pages of one fax as they are sent.
 
 use crate::common::*;
-use pages::{ConvertOrder, CoverFields, ErrorKind, FinishOrder, HeaderLine, Paper, Quality, Text};
+use pages::{ConvertOrder, CoverFields, ErrorKind, FinishOrder, HeaderLine, Paper, Quality, RestampOrder, Text};
 
 fn header() -> HeaderLine {
     HeaderLine {
+        remark: String::new(),
         date: "2026-11-22 04:31 +0100".to_owned(),
         sender: "Contoso Ltd".to_owned(),
         sender_number: "+1 214 555 0100".to_owned(),
@@ -48,6 +49,29 @@ async fn cover_document_and_header_line_make_a_fax_and_the_same_order_gives_the_
     assert!(once == again);
     for page in bitmaps(&once.bytes) {
         assert!(ink(&page, (30, 2, 970, 15)) > 0.01, "the header line is there");
+    }
+}
+
+#[tokio::test]
+async fn another_header_line_changes_its_page_above_the_content_alone() {
+    // 5 mm of 3.85, 7.7 and 15.4 rows.
+    for (quality, band) in [(Quality::Standard, 19), (Quality::Fine, 39), (Quality::Superfine, 77)] {
+        let document = document(3).await;
+        let fax = converter().finish(FinishOrder { quality, ..order(Some(document)) }).await.unwrap().bytes;
+        let header = HeaderLine { remark: "continued, call 2".to_owned(), ..header() };
+        let restamp = |page| RestampOrder { document: fax.clone(), page, header: header.clone() };
+        let again = converter().restamp(restamp(3)).await.unwrap();
+        assert_eq!(again.page_count(), 4);
+        let (before, after) = (bitmaps(&fax), bitmaps(&again.bytes));
+        for (index, (before, after)) in before.iter().zip(&after).enumerate() {
+            assert_eq!(before.height(), after.height());
+            let changed: Vec<u32> = (0..before.height()).filter(|y| before.row(*y) != after.row(*y)).collect();
+            assert_eq!(changed.is_empty(), index != 2, "page {index}");
+            assert!(changed.iter().all(|y| *y < band), "page {index}: {changed:?}");
+        }
+        for page in [0, 5] {
+            assert_eq!(converter().restamp(restamp(page)).await.unwrap_err().kind, ErrorKind::Damaged);
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The conformance suite on SQLite, and what only SQLite can get wrong.
 
 mod crash;
+mod expiry;
 mod file;
+mod retention;
 mod schema;
 mod writer;
 
@@ -21,4 +23,9 @@ async fn sqlite_does_what_every_store_must_do() {
 #[test]
 fn random_lives_end_as_the_model_says() {
     conformance::random_life(bench);
+}
+
+#[test]
+fn nothing_that_is_wanted_goes_and_nothing_else_stays() {
+    conformance::random_retention(bench);
 }

@@ -17,14 +17,25 @@ async fn every_statement_is_named_once_and_prepares() {
     let mut connection = foreign(&test).await;
     let mut names = BTreeSet::new();
     let modules = [
+        again::STATEMENTS,
+        backup::STATEMENTS,
+        delayed::STATEMENTS,
         deliver::STATEMENTS,
+        expiry::STATEMENTS,
+        facts::STATEMENTS,
         intake::STATEMENTS,
         line::STATEMENTS,
         maintain::STATEMENTS,
+        orders::STATEMENTS,
         ownership::STATEMENTS,
         reading::STATEMENTS,
+        received::STATEMENTS,
         render::STATEMENTS,
+        returned::STATEMENTS,
+        routes::STATEMENTS,
+        retention::STATEMENTS,
         settle::STATEMENTS,
+        verify::STATEMENTS,
         writer::STATEMENTS,
     ];
     for statement in modules.into_iter().flatten() {
@@ -71,6 +82,17 @@ async fn three_faxes(test: &TestStore) {
     test.store.submit(testing::message(&["+99910003"])).await.unwrap();
 }
 
+/// A fax that sends the one in this state once more, with these document, page_count, pages_confirmed, begin_page, state.
+fn retry(of: &str, values: &str) -> String {
+    format!(
+        "INSERT INTO faxes (id, short_id, message_id, recipient, number, notify_success, notify_failure, notify_delay,
+             priority, not_before, first_call_at, give_up_at, accepted_at, retry_of,
+             document, page_count, pages_confirmed, begin_page, state)
+         SELECT lower(hex(randomblob(16))), lower(hex(randomblob(5))), message_id, recipient, number, 1, 1, 1,
+             5, 1, 1, 9, 1, id, {values} FROM faxes WHERE state = {of}"
+    )
+}
+
 #[tokio::test]
 async fn no_program_can_make_an_illegal_move() {
     let test = testing::sqlite().await;
@@ -112,9 +134,20 @@ async fn no_program_can_make_an_illegal_move() {
         "UPDATE faxes SET cause = 'busy' WHERE state = 'sent'".to_owned(),
         "UPDATE faxes SET lease_node = 'x' WHERE state = 'accepted'".to_owned(),
         "UPDATE faxes SET lease_node = 'x', lease_epoch = 'x', lease_expires_at = 1 WHERE state = 'sent'".to_owned(),
+        // Orders and retries.
+        "UPDATE faxes SET state = 'held' WHERE state = 'accepted'".to_owned(),
+        "UPDATE faxes SET held_at = 1 WHERE state = 'accepted'".to_owned(),
+        "UPDATE faxes SET ordered = 'hold' WHERE state = 'accepted'".to_owned(),
+        "UPDATE faxes SET ordered = 'cancel', ordered_by = 'anna' WHERE state = 'sent'".to_owned(),
+        "UPDATE faxes SET begin_page = 2 WHERE state = 'ready'".to_owned(),
+        format!("{0}; {0}", retry("'sent'", "NULL, NULL, 0, 1, 'accepted'")),
+        retry("'ready'", "NULL, NULL, 0, 1, 'accepted'"),
+        retry("'sent'", "NULL, NULL, 1, 2, 'accepted'"),
+        retry("'sent'", "document, 1, 1, 2, 'accepted'"),
+        retry("'sent'", "document, 1, 0, 1, 'ready'"),
         // Attempts and pages.
         "INSERT INTO attempts SELECT 'x', fax_id, 2, node, epoch, lease_token, line, number, 2, 1, 1, NULL, NULL, 0, 0, \
-         NULL, NULL, NULL, NULL, NULL, NULL, NULL, '', NULL FROM attempts WHERE ended_at IS NULL".to_owned(),
+         NULL, NULL, NULL, NULL, NULL, NULL, NULL, '', NULL, NULL FROM attempts WHERE ended_at IS NULL".to_owned(),
         "UPDATE attempts SET ended_at = NULL WHERE ended_at IS NOT NULL".to_owned(),
         "UPDATE attempts SET page_started = 0".to_owned(),
         "UPDATE attempts SET lease_token = 9".to_owned(),
@@ -129,6 +162,7 @@ async fn no_program_can_make_an_illegal_move() {
         "DELETE FROM messages".to_owned(),
         // Notices, documents, events.
         "UPDATE notices SET state = 'withheld'".to_owned(),
+        "UPDATE notices SET state = 'sent', sent_at = 1; UPDATE notices SET state = 'dead', sent_at = NULL".to_owned(),
         "UPDATE notices SET kind = 'failed'".to_owned(),
         "UPDATE documents SET inline = x'00', size_bytes = 1".to_owned(),
         "UPDATE events SET text = 'it never happened'".to_owned(),
@@ -153,18 +187,20 @@ async fn the_schema_holds_received_faxes_to_their_rules() {
     let receiving =
         "INSERT INTO received_faxes (id, short_id, node, epoch, call_no, line, called_number, state, started_at)
         VALUES ('r1', 'R-1', 'gw-a', 'e', 1, 'trunk1', '+41441234567', 'receiving', 1)";
-    let page = "INSERT INTO received_pages SELECT 'r1', 1, key, 1728, 2291, 14400, 1, 2 FROM documents LIMIT 1";
+    let page = "INSERT INTO received_pages SELECT 'r1', 1, key, 1728, 2291, 14400, 1, 0, 2 FROM documents LIMIT 1";
     let notice =
-        "INSERT INTO notices (id, received_fax_id, kind, state, recipient, header_message_id, created_at, not_before)
-        VALUES ('n1', 'r1', 'received', 'owed', 'a@b', 'm1', 1, 1)";
-    let received = "UPDATE received_faxes SET state = 'received', page_count = 1, received_at = 3 WHERE id = 'r1'";
+        "INSERT INTO notices (id, received_fax_id, kind, state, recipient, format, header_message_id, created_at,
+            not_before)
+        VALUES ('n1', 'r1', 'received', 'owed', 'a@b', 'pdf', 'm1', 1, 1)";
+    let received = "UPDATE received_faxes SET state = 'received', complete = 1, page_count = 1, received_at = 3
+        WHERE id = 'r1'";
     let delivered = "UPDATE received_faxes SET state = 'delivered', delivered_at = 4 WHERE id = 'r1'";
     let taken = "UPDATE notices SET state = 'sent', sent_at = 4 WHERE id = 'n1'";
     let steps: [(&str, &[&str]); 5] = [
-        (receiving, &[received, delivered]),
+        (receiving, &[received, delivered, "UPDATE received_faxes SET called_number = '1'"]),
         (page, &[received, "UPDATE received_pages SET width_px = 1", "DELETE FROM received_pages"]),
         (notice, &[delivered, receiving]),
-        (received, &[delivered, page]),
+        (received, &[delivered, page, "UPDATE received_faxes SET complete = 0"]),
         (taken, &["UPDATE received_faxes SET state = 'receiving', received_at = NULL WHERE id = 'r1'"]),
     ];
     for (legal, illegal) in steps {
@@ -177,6 +213,11 @@ async fn the_schema_holds_received_faxes_to_their_rules() {
         }
     }
     sqlx::raw_sql(delivered).execute(&mut connection).await.unwrap();
+    // Its mail came back: nobody has it, and it cannot be called delivered again before somebody does.
+    let bounced = "UPDATE notices SET state = 'bounced' WHERE id = 'n1';
+        UPDATE received_faxes SET state = 'received', delivered_at = NULL WHERE id = 'r1'";
+    sqlx::raw_sql(bounced).execute(&mut connection).await.unwrap();
+    assert!(sqlx::raw_sql(delivered).execute(&mut connection).await.is_err());
 }
 
 #[tokio::test]
@@ -189,16 +230,24 @@ async fn no_index_holds_the_heartbeat_and_claims_use_theirs() {
         .unwrap();
     assert!(indexes.len() > 20 && indexes.iter().all(|sql| !sql.contains("lease_expires_at")), "{indexes:?}");
 
-    let table: [(&str, &[&str]); 9] = [
+    let table: [(&str, &[&str]); 17] = [
         (render::STATEMENTS[0], &["faxes_to_render"]),
         (line::STATEMENTS[0], &["faxes_to_call"]),
         (line::STATEMENTS[1], &["faxes_to_call", "attempts_open_number", "faxes_leased_number"]),
+        (again::STATEMENTS[0], &["sqlite_autoindex_messages_1"]),
+        (again::STATEMENTS[1], &["sqlite_autoindex_messages_1", "messages_with_key"]),
         (deliver::STATEMENTS[0], &["notices_owed"]),
         (ownership::STATEMENTS[0], &["sqlite_autoindex_faxes"]),
         (ownership::STATEMENTS[1], &["sqlite_autoindex_notices"]),
-        (ownership::STATEMENTS[3], &["faxes_leased"]),
-        (ownership::STATEMENTS[4], &["notices_leased"]),
-        (maintain::STATEMENTS[9], &["faxes_waiting"]),
+        (ownership::STATEMENTS[2], &["sqlite_autoindex_received_faxes"]),
+        (ownership::STATEMENTS[4], &["faxes_leased"]),
+        (ownership::STATEMENTS[5], &["notices_leased"]),
+        (expiry::STATEMENTS[0], &["faxes_leased"]),
+        (expiry::STATEMENTS[1], &["notices_leased"]),
+        (expiry::STATEMENTS[2], &["received_faxes_by_state"]),
+        (expiry::STATEMENTS[3], &["faxes_leased", "attempts_open"]),
+        (expiry::STATEMENTS[4], &["notices_leased"]),
+        (maintain::STATEMENTS[10], &["faxes_waiting"]),
     ];
     for (statement, indexes) in table {
         let plan: Vec<(i64, i64, i64, String)> =
