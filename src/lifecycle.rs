@@ -243,8 +243,13 @@ impl LeaseKeeper {
                 // Counted from before the question: the store's lease cannot end earlier than that.
                 let asked = Uptime::now();
                 match store.renew(&owner, &leases.held(), lease).await {
-                    Ok(_) => {
+                    Ok(lost) => {
                         failing = false;
+                        // Told first: what moves the deadline on for all others must not let theirs begin anything.
+                        let in_hand = leases.lose(&lost);
+                        if in_hand > 0 {
+                            warn!(leases = in_hand, "leases were lost while the store was away; their work ends");
+                        }
                         holding.set(asked.plus(reliable));
                     }
                     Err(error) if !std::mem::replace(&mut failing, true) => {

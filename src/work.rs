@@ -9,7 +9,7 @@
 //! A lease is renewed while a worker holds it in [`Leases`], and no longer: whatever ends the work without a
 //! write-back (an error, a panic, an answer of the store that got lost), the row is claimable again when it runs out.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -131,9 +131,10 @@ where
     }
 }
 
-/// The leases that the workers of this process hold now. Clones share it.
+/// The leases that the workers of this process hold now, each with how its holder is told that it is lost. Clones share
+/// it.
 #[derive(Debug, Clone, Default)]
-pub struct Leases(Arc<Mutex<BTreeSet<Lease>>>);
+pub struct Leases(Arc<Mutex<BTreeMap<Lease, CancellationToken>>>);
 
 impl Leases {
     /// None is held yet.
@@ -144,18 +145,24 @@ impl Leases {
     /// Holds these until the answer is dropped.
     #[must_use = "the leases are renewed as long as this lives"]
     pub fn hold(&self, leases: impl IntoIterator<Item = Lease>) -> Held {
-        let leases: Vec<Lease> = leases.into_iter().collect();
-        self.lock().extend(&leases);
-        Held { all: self.clone(), leases }
+        let (leases, lost): (Vec<Lease>, _) = (leases.into_iter().collect(), CancellationToken::new());
+        self.lock().extend(leases.iter().map(|lease| (*lease, lost.clone())));
+        Held { all: self.clone(), leases, lost }
+    }
+
+    /// Tells the holders of these that the store does not know them any more. Answers how many are still in hand.
+    pub fn lose(&self, lost: &[Lease]) -> usize {
+        let all = self.lock();
+        lost.iter().filter_map(|lease| all.get(lease)).inspect(|told| told.cancel()).count()
     }
 
     /// Those that are held.
     pub fn held(&self) -> Vec<Lease> {
-        self.lock().iter().copied().collect()
+        self.lock().keys().copied().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<Lease>> {
-        // Whoever panicked in between left a whole set.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Lease, CancellationToken>> {
+        // Whoever panicked in between left a whole map.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -165,6 +172,14 @@ impl Leases {
 pub struct Held {
     all: Leases,
     leases: Vec<Lease>,
+    lost: CancellationToken,
+}
+
+impl Held {
+    /// Cancelled when one of them is lost: somebody else may own its row, however long the others hold.
+    pub fn lost(&self) -> CancellationToken {
+        self.lost.clone()
+    }
 }
 
 impl Drop for Held {
@@ -278,7 +293,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
+    use std::collections::{BTreeSet, VecDeque};
 
     use tokio::sync::mpsc;
 
@@ -407,6 +422,18 @@ mod tests {
         running.steps(4).await;
         assert!(tally().2 > before);
         running.end().await;
+    }
+
+    #[test]
+    fn the_holder_of_a_lost_lease_is_told_and_nobody_else() {
+        let (leases, fax) = (Leases::new(), crate::domain::FaxId::new());
+        let [first, second] = [1, 2].map(|token| Lease::Fax(fax, token));
+        let (one, other) = (leases.hold([first]), leases.hold([second]));
+        assert_eq!(leases.lose(&[first]), 1);
+        assert!(one.lost().is_cancelled() && !other.lost().is_cancelled());
+        drop(other);
+        assert_eq!(leases.lose(&[second]), 0, "it was given back meanwhile");
+        assert_eq!(leases.held(), [first], "its holder drops it");
     }
 
     #[tokio::test]

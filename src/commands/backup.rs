@@ -10,6 +10,7 @@ use super::exit::{Exit, Failed, Outcome};
 use super::out::Out;
 use super::place::Place;
 use crate::config::{self, Around};
+use crate::console::view::CopyView;
 use crate::domain::SystemClock;
 use crate::maintain::backup::{self, BackupError, Source};
 use crate::maintain::verify;
@@ -40,7 +41,8 @@ pub(super) async fn run_backup(args: BackupArgs, place: Place, out: Out) -> Outc
     let spinner = out.spinner("copying the store and its documents");
     // As long as this lives the gateway removes nothing that the copy names.
     let (copy, held) = client.copy().await?;
-    let source = Source { copy: copy.store, documents: copy.documents, node: copy.node, taken_at: copy.taken_at };
+    let CopyView { store, documents, data, node, taken_at } = copy;
+    let source = Source { copy: store, documents, data, node, taken_at };
     let written = backup::write(&source, &target).await;
     let still_held = held.end().await;
     spinner.finish_and_clear();

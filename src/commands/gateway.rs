@@ -29,7 +29,7 @@ use crate::intake::{self, Handed, Intake, IntakeSettings};
 use crate::lifecycle::{self, Ending, LeaseKeeper, Lifecycle, Ready};
 use crate::line;
 use crate::line::journal::Journal;
-use crate::mail::bounce::{BounceKey, ReturnPaths};
+use crate::mail::bounce::{BounceKey, KEY_FILE, ReturnPaths};
 use crate::maintain::retention::Retention;
 use crate::render::{self, RenderSettings};
 use crate::store::{NodeState, Owner, SqliteSettings, SqliteStore, Store};
@@ -231,25 +231,19 @@ async fn open_store(config: &Config) -> Result<Arc<SqliteStore>, Failed> {
     let store = SqliteStore::open(&config.store.database, Arc::new(SystemClock), SqliteSettings::default()).await;
     store.map(Arc::new).map_err(|error| {
         let message = format!("cannot use the store {}", config.store.database.display());
-        Failed::new(
-            Exit::Failed,
-            message,
-            error.to_string(),
-            "stop the other gateway, or name another directory with --data DIR",
-        )
+        failed(message, &error, "see the log; make the directory writable and make room on its disk")
     })
 }
 
 fn open_journal(config: &Config) -> Result<Arc<Journal>, Failed> {
     Journal::open(&config.data.join("journal"), Arc::new(SystemClock)).map(Arc::new).map_err(|error| {
-        let fix = "make the data directory writable and make room on its disk";
-        Failed::new(Exit::Failed, "the call journal does not work", error.to_string(), fix)
+        failed("the call journal does not work", &error, "make the data directory writable and make room on its disk")
     })
 }
 
 /// The key of return addresses, made with the first start.
 fn open_returns(config: &Config) -> Result<ReturnPaths, Failed> {
-    let path = config.data.join("bounce.key");
+    let path = config.data.join(KEY_FILE);
     let key = BounceKey::open(&path).map_err(|error| {
         let text = format!("the key of return addresses, {}, cannot be had", path.display());
         Failed::new(Exit::Failed, text, error.to_string(), "make the data directory writable for the gateway")
@@ -273,7 +267,14 @@ async fn start_far_end(config: &Config) -> Result<Option<foip::far_end::FarEnd>,
 }
 
 fn store_failed(error: crate::store::StoreError) -> Failed {
-    Failed::new(Exit::Failed, "the store does not work", error.to_string(), "see the log; check the disk")
+    failed("the store does not work", &error, "see the log; check the disk")
+}
+
+/// The error's own fix is the better one.
+fn failed(message: impl Into<String>, error: &dyn std::fmt::Display, fix: &str) -> Failed {
+    let text = error.to_string();
+    let (cause, fix) = text.split_once("; fix: ").unwrap_or((&text, fix));
+    Failed::new(Exit::Failed, message, cause, fix)
 }
 
 fn console_failed(error: console::ConsoleError) -> Failed {

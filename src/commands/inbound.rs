@@ -28,8 +28,8 @@ pub(super) enum InboundCommand {
         /// Its id
         id: String,
     },
-    /// Fetch the pages as they came: TIFF, or PNG; several pages become FILE-1.tif, FILE-2.tif, …
-    #[command(after_help = "Example: faxwell inbound pages R-8KQ2XW4DZP --page 1 -o page1.png")]
+    /// Fetch the pages: PDF as the mail has it; TIFF as each came, or PNG, and several become FILE-1.tif, FILE-2.tif, …
+    #[command(after_help = "Example: faxwell inbound pages R-8KQ2XW4DZP -o fax.pdf")]
     Pages(PagesArgs),
     /// Say who gets received faxes
     #[command(subcommand)]
@@ -78,7 +78,7 @@ pub(super) struct ListArgs {
 pub(super) struct PagesArgs {
     /// The fax's id
     id: String,
-    /// File to write; its ending chooses the format (.tif, .png)
+    /// File to write; its ending chooses the format (.pdf, .tif, .png)
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// This page only, counted from 1
@@ -227,6 +227,9 @@ pub(super) fn print_received(fax: &ReceivedView, out: Out) -> Result<(), Failed>
     ];
     lines.extend(fax.remote_id.clone().map(|id| ("Station ID", id)));
     lines.extend(fax.subaddress.clone().map(|sub| ("Subaddress", sub)));
+    if fax.legal_hold {
+        lines.push(("Legal hold", "kept until the hold is ended".to_owned()));
+    }
     if let Some(cause) = &fax.cause {
         let detail = fax.detail.as_deref().map_or_else(String::new, |detail| format!(" ({detail})"));
         lines.push(("cause:", format!("{}{detail} [{}]", cause.cause, cause.slug)));
@@ -241,12 +244,17 @@ async fn pages(args: PagesArgs, client: &Client, out: Out) -> Outcome {
     let format = match ending.as_str() {
         "tif" | "tiff" => "tiff",
         "png" => "png",
+        "pdf" => "pdf",
         other => {
             let cause = format!("\".{other}\" is not one of its formats");
-            let fix = "end the file in .tif or .png; the PDF is in the mail that carries the fax";
+            let fix = "end the file in .pdf, .tif or .png";
             return Err(Failed::new(Exit::Usage, "cannot write these pages", cause, fix));
         }
     };
+    if format == "pdf" && args.page.is_none() {
+        let bytes = client.bytes(&format!("/api/v1/received/{}/document.pdf", encoded(&args.id))).await?;
+        return wrote(None, &file, &bytes, out);
+    }
     let detail: ReceivedDetail = client.get(&format!("/api/v1/received/{}", encoded(&args.id))).await?;
     let numbers: Vec<u32> = match args.page {
         Some(page) => vec![page],
@@ -256,12 +264,18 @@ async fn pages(args: PagesArgs, client: &Client, out: Out) -> Outcome {
         let path = format!("/api/v1/received/{}/pages/{number}.{format}", encoded(&args.id));
         let bytes = client.bytes(&path).await?;
         let file = if numbers.len() == 1 { file.clone() } else { numbered(&file, *number) };
-        write_file(&file, &bytes)?;
-        if out.json() {
-            out.object(&serde_json::json!({ "page": number, "file": file, "size_bytes": bytes.len() }))?;
-        } else {
-            out.remark(&format!("wrote {} ({} octets)", file.display(), bytes.len()))?;
-        }
+        wrote(Some(*number), &file, &bytes, out)?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Writes a file and says so; without a page it holds them all.
+fn wrote(page: Option<u32>, file: &Path, bytes: &[u8], out: Out) -> Outcome {
+    write_file(file, bytes)?;
+    if out.json() {
+        out.object(&serde_json::json!({ "page": page, "file": file, "size_bytes": bytes.len() }))?;
+    } else {
+        out.remark(&format!("wrote {} ({} octets)", file.display(), bytes.len()))?;
     }
     Ok(Exit::Ok)
 }

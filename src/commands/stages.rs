@@ -4,6 +4,8 @@
 //! let their calls finish a page; delivery and maintenance go on until the lines are done, so that the reports of the last
 //! calls still leave.
 
+mod maintenance;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +27,7 @@ use crate::lifecycle::{HeldUntil, Lifecycle, Ready};
 use crate::line::journal::Journal;
 use crate::line::{self, LineAgent};
 use crate::mail::bounce::ReturnPaths;
-use crate::maintain::retention::{self, Retention, Tidying};
-use crate::maintain::{self, Delayed, Expiry, Graces, OrderKeeper, ReceivedSettler, Settler};
+use crate::maintain::retention::Retention;
 use crate::render::{RenderSettings, Renderer};
 use crate::store::{Instead, Owner, Store};
 use crate::work::{self, Hint, Leases, Pace, Progress, WorkError, Worker};
@@ -34,15 +35,11 @@ use crate::work::{self, Hint, Leases, Pace, Progress, WorkError, Worker};
 /// How long calls may go on when the gateway ends; longer than a dense page takes at 2400 bit/s.
 pub(super) const CALLS_END: Duration = Duration::from_secs(240);
 
-/// How often the lines are looked after and orphans are looked for.
+/// How often the lines are looked after.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
 /// How often orders for calls under way are looked for.
 const LOOK_FOR_ORDERS: Duration = Duration::from_secs(1);
-/// How often orders that had to wait are looked at.
-const CARRY_OUT: Duration = Duration::from_secs(1);
-/// How often is looked for faxes that wait for long.
-const TELL_DELAYED: Duration = Duration::from_secs(20);
 
 /// How long reports that are due may still be sent when everything else has ended.
 const LAST_REPORTS: Duration = Duration::from_secs(10);
@@ -99,7 +96,7 @@ pub(super) async fn start(life: &mut Lifecycle, parts: &Parts) -> Result<Started
     let calls_over = CancellationToken::new();
     let has = |role| parts.config.roles.contains(&role);
     if has(Role::Maintain) {
-        start_maintain(life, parts, &hints, calls_over.clone());
+        maintenance::start(life, parts, &hints, calls_over.clone());
     }
     if has(Role::Deliver) {
         start_deliver(life, parts, &hints, calls_over.clone())?;
@@ -118,51 +115,6 @@ pub(super) async fn start(life: &mut Lifecycle, parts: &Parts) -> Result<Started
         start_render(life, parts, &hints);
     }
     Ok(Started { intake: start_intake(life, parts, &hints).await?, sandbox_line })
-}
-
-fn start_maintain(life: &mut Lifecycle, parts: &Parts, hints: &Hints, end: CancellationToken) {
-    let settler = Settler {
-        store: Arc::clone(&parts.store),
-        domain: parts.config.domain.clone(),
-        retry: parts.config.dial.retry,
-        hints: vec![hints.line.clone(), hints.deliver.clone()],
-        steps: Default::default(),
-    };
-    let received = ReceivedSettler {
-        store: Arc::clone(&parts.store),
-        domain: parts.config.domain.clone(),
-        mailboxes: Mailboxes::new(&parts.config, TimeZone::system()),
-        deliver: hints.deliver.clone(),
-    };
-    let freed = vec![hints.render.clone(), hints.line.clone(), hints.deliver.clone()];
-    let expiry = Expiry::new(Arc::clone(&parts.store), Graces::new(LOOK_AFTER), freed);
-    let (store, domain) = (Arc::clone(&parts.store), parts.config.domain.clone());
-    let orders = Ordering(OrderKeeper { store, domain, deliver: hints.deliver.clone() });
-    let settling = Pace { poll: LOOK_AFTER, ..pace() };
-    let ordering = Pace { poll: CARRY_OUT, ..pace() };
-    let tidying = Pace { poll: retention::PERIOD, ..pace() };
-    let delayed = parts.config.delivery.delayed.map(|after| Delayed {
-        store: Arc::clone(&parts.store),
-        domain: parts.config.domain.clone(),
-        after,
-        hint: hints.deliver.clone(),
-    });
-    let tell = Pace { poll: TELL_DELAYED, ..pace() };
-    // Retention stops with the first sign of the end; settling goes on as long as calls do.
-    let (retention, drain) = (Tidying(Arc::clone(&parts.retention)), life.drain());
-    spawn(life, Role::Maintain, async move {
-        let telling = async {
-            if let Some(delayed) = delayed {
-                work::run("delayed", Telling(delayed), tell, Hint::new(), end.clone()).await;
-            }
-        };
-        tokio::join!(
-            telling,
-            work::run("maintain", Settling { expiry, settler, received }, settling, Hint::new(), end.clone()),
-            work::run("orders", orders, ordering, Hint::new(), end.clone()),
-            work::run("retention", retention, tidying, Hint::new(), drain),
-        );
-    });
 }
 
 fn start_deliver(life: &mut Lifecycle, parts: &Parts, hints: &Hints, end: CancellationToken) -> Result<(), Failed> {
@@ -298,46 +250,6 @@ fn pace() -> Pace {
 
 fn unusable(stage: &str, error: &dyn std::fmt::Display) -> Failed {
     Failed::new(Exit::Failed, format!("the {stage} cannot start"), error.to_string(), "see the cause")
-}
-
-/// Expiry and settler as one worker: what the one frees, the other settles at once.
-struct Settling {
-    expiry: Expiry,
-    settler: Settler,
-    received: ReceivedSettler,
-}
-
-#[async_trait]
-impl Worker for Settling {
-    async fn step(&mut self) -> Result<Progress, WorkError> {
-        self.expiry.step().await?;
-        self.settler.step().await?;
-        self.received.step().await?;
-        maintain::forget_keys(&*self.settler.store).await?;
-        // Orphans are looked for at the pace of this loop, however many there were.
-        Ok(Progress::Idle)
-    }
-}
-
-/// The keeper of orders as a worker.
-struct Ordering(OrderKeeper);
-
-#[async_trait]
-impl Worker for Ordering {
-    async fn step(&mut self) -> Result<Progress, WorkError> {
-        Ok(if self.0.step().await? > 0 { Progress::Worked } else { Progress::Idle })
-    }
-}
-
-/// The look for faxes that wait for long, as a worker.
-struct Telling(Delayed);
-
-#[async_trait]
-impl Worker for Telling {
-    async fn step(&mut self) -> Result<Progress, WorkError> {
-        // A full batch says that there may be more.
-        Ok(if self.0.step().await? { Progress::Worked } else { Progress::Idle })
-    }
 }
 
 /// The line agent as a worker.

@@ -90,6 +90,7 @@ impl Storage for Stored {
         let view = CopyView {
             store: absolute(&copy.path),
             documents: absolute(self.documents.directory()),
+            data: absolute(&self.config.data),
             node: self.config.node.clone(),
             taken_at,
         };

@@ -119,6 +119,7 @@ impl Build<'_> {
         SipConfig {
             server: self.required(&table, "server", Some("sip.*.server")),
             bind: self.text(&at("bind")).and_then(|text| text.parse().ok()).unwrap_or(fallback),
+            accept_from: self.texts(&at("accept_from")).iter().filter_map(|t| values::network(t).ok()).collect(),
             user: self.text(&at("user")),
             password: self.secret(&at("password")),
             number: self.required(&table, "number", Some("sip.*.number")),

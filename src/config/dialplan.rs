@@ -271,6 +271,7 @@ mod tests {
         let line = |sandbox| SipConfig {
             server: "sip.example.net".into(),
             bind: ([0, 0, 0, 0], 0).into(),
+            accept_from: vec![],
             user: None,
             password: None,
             number: "+41440000000".into(),

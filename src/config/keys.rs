@@ -255,6 +255,12 @@ pub const KEYS: &[Key] = &[
         "\"0.0.0.0:0\"",
         "Local address of SIP and media; port 0: any free one.",
     ),
+    key(
+        "sip.*.accept_from",
+        Texts("networks", |s| values::network(s).map(drop), 100),
+        "[]",
+        "Networks that calls may come from, besides the server's own addresses.",
+    ),
     unset(
         "sip.*.user",
         Text("a SIP user name", values::sip_user),

@@ -128,6 +128,8 @@ pub struct SipConfig {
     pub server: String,
     /// Local address for SIP and media; `0.0.0.0:0` by default.
     pub bind: SocketAddr,
+    /// Networks that calls may come from, besides the server's own addresses.
+    pub accept_from: Vec<ipnet::IpNet>,
     /// User of digest authentication.
     pub user: Option<String>,
     /// Its password.

@@ -178,6 +178,11 @@ pub fn relay(text: &str) -> Parsed<IpNet> {
             ));
         }
     }
+    network(text)
+}
+
+/// A network, or an address that stands for itself.
+pub fn network(text: &str) -> Parsed<IpNet> {
     let fault = || {
         Fault::invalid(
             format!("\"{text}\" is not a network"),

@@ -131,7 +131,7 @@ fn document(record: &FaxRecord) -> Result<crate::store::DocumentKey, Problem> {
     })
 }
 
-fn pages_problem(error: PagesError) -> Problem {
+pub(super) fn pages_problem(error: PagesError) -> Problem {
     match error {
         PagesError::NotFound(what) => Problem::not_found(what),
         PagesError::Removed(what) => Problem::removed(what),

@@ -15,6 +15,7 @@ mod orders;
 mod page;
 mod problem;
 pub mod received;
+mod received_page;
 mod storage;
 pub mod view;
 mod watch;
@@ -111,6 +112,8 @@ pub trait Pages: Send + Sync + 'static {
     async fn pdf(&self, key: &DocumentKey) -> Result<Vec<u8>, PagesError>;
     /// One page as PNG, counted from 1, with square pixels.
     async fn png(&self, key: &DocumentKey, page: u32) -> Result<Vec<u8>, PagesError>;
+    /// The pages of a received fax, each a document of its own, as one PDF: their octets as they came.
+    async fn bound(&self, keys: &[DocumentKey]) -> Result<Vec<u8>, PagesError>;
 }
 
 /// Whether this process does its work.
@@ -195,6 +198,8 @@ pub fn router(services: Services, access: Access) -> Router {
     if access.shows_content() {
         router = router
             .route("/faxes/{id}", get(page::fax))
+            .route("/received", get(received_page::list))
+            .route("/received/{id}", get(received_page::one))
             .route("/tray", get(page::tray))
             .route("/tray/{name}", get(page::tray_file))
             .route("/mailbox", get(page::mailbox))
@@ -208,6 +213,7 @@ pub fn router(services: Services, access: Access) -> Router {
             .route("/api/v1/faxes/{id}/pages/{page}", get(api::png))
             .route("/api/v1/received", get(received::list))
             .route("/api/v1/received/{id}", get(received::show))
+            .route("/api/v1/received/{id}/document.pdf", get(received::pdf))
             .route("/api/v1/received/{id}/pages/{page}", get(received::page))
             .route("/api/v1/inbound/routes", get(received::routes))
             .route("/api/v1/inbound/explain", get(received::explain));

@@ -22,6 +22,8 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("overview.html", include_str!("../../templates/console/overview.html")),
         ("fax.html", include_str!("../../templates/console/fax.html")),
         ("files.html", include_str!("../../templates/console/files.html")),
+        ("received.html", include_str!("../../templates/console/received.html")),
+        ("received-fax.html", include_str!("../../templates/console/received-fax.html")),
         ("problem.html", include_str!("../../templates/console/problem.html")),
     ];
     for (name, source) in sources {
@@ -30,7 +32,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
-fn render(name: &str, values: serde_json::Value) -> Response {
+pub(super) fn render(name: &str, values: serde_json::Value) -> Response {
     let rendered = TEMPLATES.get_template(name).and_then(|template| template.render(template_value(values)));
     match rendered {
         Ok(text) => Html(text).into_response(),
@@ -130,7 +132,7 @@ pub(super) async fn fax(State(console): State<Console>, Path(id): Path<String>) 
             let title = format!("Fax {}", detail.fax.short);
             let buttons = if console.access == Access::Sandbox { orders::buttons(&detail) } else { Vec::new() };
             let values = json!({ "title": title, "detail": detail, "row": row, "numbers": numbers,
-                "buttons": buttons, "token": &*console.form_token });
+                "buttons": buttons, "token": &*console.form_token, "content": true });
             render("fax.html", values)
         }
         Err(error) => problem(&error.into()),
@@ -138,7 +140,7 @@ pub(super) async fn fax(State(console): State<Console>, Path(id): Path<String>) 
 }
 
 /// Thumbnails on one page.
-const PAGES_SHOWN: u32 = 100;
+pub(super) const PAGES_SHOWN: u32 = 100;
 /// Files in one list: the newest.
 const FILES_SHOWN: usize = 200;
 /// Largest file that is handed out.
@@ -194,7 +196,7 @@ fn files_page(title: &str, explain: &str, folder: &FilePath, base: &str) -> Resp
     let shown = folder.display().to_string();
     render(
         "files.html",
-        json!({ "title": title, "explain": explain, "folder": shown, "files": files(folder), "base": base }),
+        json!({ "title": title, "explain": explain, "folder": shown, "files": files(folder), "base": base, "content": true }),
     )
 }
 

@@ -11,13 +11,13 @@ use axum::response::Response;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::api::{LIST_DEFAULT, LIST_MAX, file};
+use super::api::{LIST_DEFAULT, LIST_MAX, file, pages_problem};
 use super::view::{CauseView, EventView, NoticeView};
-use super::{Console, PagesError, Problem};
+use super::{Console, Problem};
 use crate::config::inbound::{Explained, Mailboxes, Source};
 use crate::domain::inbound::{Destination, Incoming, Rule};
 use crate::domain::{ReceivedFaxId, ReceivedState, ShortId, Timestamp};
-use crate::store::{EventsOf, Received, ReceivedFilter, ReceivedPageRecord, ReceivedRecord, Transport};
+use crate::store::{DocumentKey, EventsOf, Received, ReceivedFilter, ReceivedPageRecord, ReceivedRecord, Transport};
 
 /// Events of one fax in an answer.
 const EVENTS_MAX: u32 = 2000;
@@ -64,6 +64,8 @@ pub struct ReceivedView {
     pub received_at: Option<String>,
     /// When the last mailbox had it.
     pub delivered_at: Option<String>,
+    /// Whether a legal hold keeps it.
+    pub legal_hold: bool,
 }
 
 /// Received faxes, newest first.
@@ -128,6 +130,7 @@ impl From<&Received> for ReceivedView {
             started_at: fax.started_at.to_string(),
             received_at: fax.received_at.map(|at| at.to_string()),
             delivered_at: fax.delivered_at.map(|at| at.to_string()),
+            legal_hold: fax.legal_hold,
         }
     }
 }
@@ -175,7 +178,7 @@ fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
     read.map_err(|_| Problem::bad_request(format!("{name} is not a time"), "write it as in 2027-01-31T00:00:00Z"))
 }
 
-async fn record(console: &Console, id: &str) -> Result<ReceivedRecord, Problem> {
+pub(super) async fn record(console: &Console, id: &str) -> Result<ReceivedRecord, Problem> {
     let store = &console.services.store;
     let id = match id.parse::<ReceivedFaxId>() {
         Ok(id) => id,
@@ -192,16 +195,29 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<ReceivedDetail>, Problem> {
     let record = record(&console, &id).await?;
+    detail(&console, &record).await.map(Json)
+}
+
+/// Everything about it.
+pub(super) async fn detail(console: &Console, record: &ReceivedRecord) -> Result<ReceivedDetail, Problem> {
     let events = console.services.store.events(EventsOf::Received(record.received.id), 0, EVENTS_MAX).await?;
-    Ok(Json(ReceivedDetail {
+    Ok(ReceivedDetail {
         fax: ReceivedView::from(&record.received),
         pages: record.pages.iter().map(ReceivedPageView::from).collect(),
         notices: record.notices.iter().map(NoticeView::from).collect(),
         events: events.iter().map(EventView::from).collect(),
-    }))
+    })
 }
 
-/// `/pages/2.tiff`, as it came; `/pages/2.png`, drawn by the converter.
+/// `/document.pdf`, as its mail has it.
+pub(super) async fn pdf(State(console): State<Console>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let record = record(&console, &id).await?;
+    let keys: Vec<DocumentKey> = record.pages.iter().map(|page| page.document).collect();
+    let bytes = console.services.pages.bound(&keys).await.map_err(pages_problem)?;
+    Ok(file(bytes, "application/pdf", &format!("{}.pdf", record.received.id.short())))
+}
+
+/// `/pages/2.tiff`, as it came; `/pages/2.pdf`, the same in a PDF; `/pages/2.png`, drawn by the converter.
 pub(super) async fn page(
     State(console): State<Console>,
     Path((id, page)): Path<(String, String)>,
@@ -216,14 +232,11 @@ pub(super) async fn page(
     let pages = &console.services.pages;
     let (bytes, media) = match ending {
         "tiff" => (pages.tiff(&found.document).await, "image/tiff"),
+        "pdf" => (pages.bound(&[found.document]).await, "application/pdf"),
         "png" => (pages.png(&found.document, 1).await, "image/png"),
         _ => return Err(wrong()),
     };
-    let bytes = bytes.map_err(|error| match error {
-        PagesError::NotFound(what) => Problem::not_found(what),
-        PagesError::Removed(what) => Problem::removed(what),
-        PagesError::Failed(why) => Problem::of(crate::domain::Cause::Internal, &why),
-    })?;
+    let bytes = bytes.map_err(pages_problem)?;
     Ok(file(bytes, media, &format!("{short}-{number}.{ending}")))
 }
 

@@ -11,9 +11,10 @@ use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::domain::{FaxOptions, NoticeId, NoticeKind, NotifyOn, Outcome, SystemClock};
+use crate::domain::{FaxOptions, NoticeId, NoticeKind, NotifyOn, Outcome, ReceivedFaxId, ReceivedFormat, SystemClock};
 use crate::store::{
-    DocumentRef, FinalEnd, NewFax, NewMessage, NewNotice, Owner, RenderedPages, Source, SqliteSettings, SqliteStore,
+    DocumentRef, FinalEnd, NewFax, NewMessage, NewNotice, NewReceived, Owner, ReceivedEnd, ReceivedPage, RenderedPages,
+    Source, SqliteSettings, SqliteStore,
 };
 
 struct Played {
@@ -42,6 +43,9 @@ impl Pages for Played {
     }
     async fn png(&self, _key: &DocumentKey, page: u32) -> Result<Vec<u8>, PagesError> {
         if page == 1 { Ok(b"png".to_vec()) } else { Err(PagesError::NotFound(format!("no page {page}"))) }
+    }
+    async fn bound(&self, keys: &[DocumentKey]) -> Result<Vec<u8>, PagesError> {
+        Ok(keys.iter().flat_map(|key| key.0).collect())
     }
 }
 
@@ -199,6 +203,42 @@ impl Bench {
             notice,
         };
         self.store.render_failed(fax, *token, end).await.unwrap();
+    }
+
+    /// A received fax of two pages whose call broke.
+    async fn received(&self, remote_id: &str) -> ReceivedFaxId {
+        let owner = Owner { node: "bench".to_owned(), epoch: uuid::Uuid::now_v7() };
+        let page = |page: u32| ReceivedPage {
+            page,
+            document: document(format!("page {page} of {remote_id}").into_bytes()),
+            width_px: 1728,
+            height_px: 2291,
+            rate_bps: 14_400,
+            ecm: true,
+            damaged_lines: 0,
+        };
+        let fax = NewReceived {
+            id: ReceivedFaxId::new(),
+            call_no: 1,
+            line: "trunk1".to_owned(),
+            called_number: "+41440000001".to_owned(),
+            calling_number: Some("+41310000002".to_owned()),
+            remote_id: Some(remote_id.to_owned()),
+            subaddress: None,
+            transport: None,
+        };
+        let id = fax.id;
+        let token = self.store.begin_received(&owner, fax, page(1), Duration::from_secs(60)).await.unwrap();
+        self.store.received_page(id, token, page(2)).await.unwrap();
+        let end = ReceivedEnd {
+            complete: false,
+            cause: Some(Cause::RemoteHangup),
+            detail: Some("the far end hung up in page 3".to_owned()),
+            route: None,
+            notices: vec![NewNotice::received(id, "office@example.com", ReceivedFormat::Pdf, "fax.local")],
+        };
+        self.store.end_received(id, token, end).await.unwrap();
+        id
     }
 
     async fn rendered(&self, fax: FaxId) {
@@ -368,6 +408,46 @@ async fn tray_and_mailbox_hand_out_what_their_folder_lists_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_received_fax_has_its_page_its_pictures_and_its_pdf() {
+    let bench = Bench::new(Access::Sandbox).await;
+    let (_, empty) = bench.get("/received").await;
+    assert!(empty.contains("No fax has come in yet") && empty.contains("demo receive"), "{empty}");
+    let fax = bench.received("<script>alert(1)</script>").await;
+    let short = fax.short().to_string();
+    let (status, list) = bench.get("/received").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(list.contains(&format!("href=\"/received/{short}\"")) && list.contains("received, incomplete"), "{list}");
+    let (status, one) = bench.get(&format!("/received/{short}")).await;
+    assert_eq!(status, StatusCode::OK);
+    for shown in [
+        "+41440000001",
+        "+41310000002 (&lt;script&gt;",
+        "the far end hung up in page 3",
+        "none: the default mailboxes",
+        "office@example.com: owed",
+        &format!("src=\"/api/v1/received/{short}/pages/2.png\" alt=\"Page 2\""),
+        &format!("href=\"/api/v1/received/{short}/document.pdf\""),
+    ] {
+        assert!(one.contains(shown), "{shown} is missing in {one}");
+    }
+    assert!(!one.contains("<script") && !list.contains("<script"));
+
+    let path = |name: &str| format!("/api/v1/received/{short}/{name}");
+    let keys = bench.store.received(fax).await.unwrap().pages;
+    let all: Vec<u8> = keys.iter().flat_map(|page| page.document.0).collect();
+    let (status, fields, pdf) = bench.ask(Method::GET, &path("document.pdf"), &[("host", "localhost")], "").await;
+    assert_eq!((status, &fields["content-type"]), (StatusCode::OK, &"application/pdf".parse().unwrap()));
+    assert_eq!(pdf, String::from_utf8_lossy(&all), "every page in order");
+    assert_eq!(bench.get(&path("pages/2.pdf")).await.1, String::from_utf8_lossy(&keys[1].document.0));
+    assert_eq!(bench.get(&path("pages/2.png")).await, (StatusCode::OK, "png".to_owned()));
+    for missing in ["pages/3.png", "pages/0.tiff"] {
+        assert_eq!(bench.get(&path(missing)).await.0, StatusCode::NOT_FOUND, "{missing}");
+    }
+    assert_eq!(bench.get(&path("pages/2.gif")).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(bench.get("/received/R-0000000000").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_login_the_network_sees_health_and_masked_states_only() {
     let bench = Bench::new(Access::Public).await;
     let fax = bench.accepted("+99912345678", "secret subject").await;
@@ -378,6 +458,13 @@ async fn without_a_login_the_network_sees_health_and_masked_states_only() {
         assert!(!body.contains(hidden), "{hidden}");
     }
     assert!(body.contains("+999…78") && body.contains("attachment damaged"), "{body}");
+    let received = bench.received("secret station").await;
+    for path in
+        ["/received".to_owned(), format!("/received/{received}"), format!("/api/v1/received/{received}/document.pdf")]
+    {
+        assert_eq!(bench.get(&path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+    assert!(!body.contains("/received"), "no link to what is not there");
     for path in
         ["/api/v1/faxes", "/tray", "/mailbox", &format!("/faxes/{}", fax.short()), &format!("/api/v1/faxes/{fax}")]
     {

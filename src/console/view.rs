@@ -374,6 +374,8 @@ pub struct CopyView {
     pub store: std::path::PathBuf,
     /// The directory of documents.
     pub documents: std::path::PathBuf,
+    /// The data directory.
+    pub data: std::path::PathBuf,
     /// The node.
     pub node: String,
     /// When the copy was taken.

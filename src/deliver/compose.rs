@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, context};
 
-use crate::domain::{NoticeKind, ReceivedFormat, ReportStyle};
+use crate::domain::{NoticeKind, ReceivedFormat, ReportStyle, Timestamp};
 use crate::mail::build::{File, HeaderText, MailAddress, MessageIdText, NamedAddress};
 use crate::store::{About, Notice, NoticeWork};
 
@@ -100,6 +100,8 @@ pub enum Withheld {
     Size,
     /// The pages cannot be read.
     Unavailable,
+    /// Retention has removed them, then.
+    Removed(Timestamp),
 }
 
 impl Withheld {
@@ -108,6 +110,15 @@ impl Withheld {
             Self::Style => "style",
             Self::Size => "size",
             Self::Unavailable => "unavailable",
+            Self::Removed(_) => "removed",
+        }
+    }
+
+    /// When they were removed, as people read it.
+    pub(super) fn removed(self, zone: &TimeZone) -> Option<String> {
+        match self {
+            Self::Removed(at) => Some(super::words::day(at, zone)),
+            Self::Style | Self::Size | Self::Unavailable => None,
         }
     }
 }

@@ -19,6 +19,7 @@ mod words;
 
 use async_trait::async_trait;
 
+use crate::domain::Timestamp;
 use crate::store::DocumentKey;
 pub use compose::{Composer, Material, Settings, Withheld};
 pub use step::{Deliverer, Deliveries, Step};
@@ -48,10 +49,19 @@ pub enum Bound {
     Tiff,
 }
 
-/// Why octets are not to be had now.
+/// Why octets are not to be had.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ImagesError(pub String);
+pub enum ImagesError {
+    /// Retention has removed them: waiting does not bring them back.
+    #[error("removed by retention on {at}")]
+    Removed {
+        /// When.
+        at: Timestamp,
+    },
+    /// Not now.
+    #[error("{0}")]
+    Failed(String),
+}
 
 /// A mail on its way.
 #[derive(Debug, Clone)]
@@ -59,7 +69,7 @@ pub struct Outgoing<'a> {
     /// Names its file in a Maildir.
     pub notice: crate::domain::NoticeId,
     /// When it became owed.
-    pub created_at: crate::domain::Timestamp,
+    pub created_at: Timestamp,
     /// Where it comes back to when nobody takes it; none for a report, which must not loop (RFC 5321 §4.5.5).
     pub reverse_path: Option<&'a crate::mail::build::MailAddress>,
     /// The one recipient.

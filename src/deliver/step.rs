@@ -166,6 +166,9 @@ impl Deliverer {
         match self.images.pdf(&document).await {
             Ok(pdf) if pdf.len() > FILES_BYTES_MAX => material.withheld = Some(Withheld::Size),
             Ok(pdf) => material.pdf = Some(pdf),
+            Err(ImagesError::Removed { at }) => {
+                return Ok(Material { withheld: Some(Withheld::Removed(at)), ..material });
+            }
             Err(error) => {
                 missing(work, "the PDF of the pages", &error)?;
                 material.withheld = Some(Withheld::Unavailable);
@@ -176,23 +179,31 @@ impl Deliverer {
     }
 
     /// What the mail of a received fax carries. Its pages are all there or it waits: a fax that the far end was told is
-    /// received is never passed on short of a page.
+    /// received is never passed on short of a page. What retention has removed was delivered before; delivered once more,
+    /// the mail says so.
     async fn received_material(&self, work: &NoticeWork, record: &ReceivedRecord) -> Result<Material, SendError> {
         let mut material = Material::default();
         let format = work.notice.format.unwrap_or_default();
         let pages: Vec<DocumentKey> = record.pages.iter().map(|page| page.document).collect();
         let Some(first) = pages.first().filter(|_| format != ReceivedFormat::Text) else { return Ok(material) };
-        let bound = async |form: Bound| {
-            let octets = self.images.bound(&pages, form).await;
-            octets.map_err(|error| {
-                SendError::Again(format!("the pages of {} cannot be read: {error}", record.received.id.short()))
-            })
-        };
-        if matches!(format, ReceivedFormat::Pdf | ReceivedFormat::Both) {
-            material.pdf = Some(bound(Bound::Pdf).await?);
-        }
-        if matches!(format, ReceivedFormat::Tiff | ReceivedFormat::Both) {
-            material.tiff = Some(bound(Bound::Tiff).await?);
+        for (form, wanted) in [
+            (Bound::Pdf, matches!(format, ReceivedFormat::Pdf | ReceivedFormat::Both)),
+            (Bound::Tiff, matches!(format, ReceivedFormat::Tiff | ReceivedFormat::Both)),
+        ] {
+            if !wanted {
+                continue;
+            }
+            match (form, self.images.bound(&pages, form).await) {
+                (Bound::Pdf, Ok(pdf)) => material.pdf = Some(pdf),
+                (Bound::Tiff, Ok(tiff)) => material.tiff = Some(tiff),
+                (_, Err(ImagesError::Removed { at })) => {
+                    return Ok(Material { withheld: Some(Withheld::Removed(at)), ..Material::default() });
+                }
+                (_, Err(error)) => {
+                    let why = format!("the pages of {} cannot be read: {error}", record.received.id.short());
+                    return Err(SendError::Again(why));
+                }
+            }
         }
         let size = |octets: &Option<Vec<u8>>| octets.as_ref().map_or(0, Vec::len);
         if material.pdf.is_some() && size(&material.pdf) + size(&material.tiff) > FILES_BYTES_MAX {
@@ -260,8 +271,11 @@ fn over(work: &NoticeWork) -> Option<String> {
     waited.then(|| format!("the fax does not wait any more: it is {}", record.fax.state))
 }
 
-/// A part that cannot be had is waited for a few times.
+/// A part that cannot be had is waited for a few times, and one that retention has removed is not.
 fn missing(work: &NoticeWork, what: &str, error: &ImagesError) -> Result<(), SendError> {
+    if matches!(error, ImagesError::Removed { .. }) {
+        return Ok(());
+    }
     tracing::warn!(notice = %work.notice.id, %error, "{what} for a mail cannot be read");
     let again = SendError::Again(format!("{what} cannot be read: {error}"));
     if work.notice.tries <= TRIES_FOR_IMAGES { Err(again) } else { Ok(()) }

@@ -330,6 +330,8 @@ pub(super) const TIFF: &[u8] = b"II*\0\x08\0\0\0";
 pub(super) enum FakeImages {
     Present,
     Missing,
+    /// By retention, then.
+    Removed(Timestamp),
 }
 
 #[async_trait]
@@ -358,7 +360,8 @@ impl FakeImages {
     fn answer(&self, octets: &[u8]) -> std::result::Result<Vec<u8>, ImagesError> {
         match self {
             Self::Present => Ok(octets.to_vec()),
-            Self::Missing => Err(ImagesError("no such document".into())),
+            Self::Missing => Err(ImagesError::Failed("no such document".into())),
+            Self::Removed(at) => Err(ImagesError::Removed { at: *at }),
         }
     }
 }
@@ -478,7 +481,7 @@ impl Store for Notices {
     async fn call_failed(&self, _: FaxId, _: LeaseToken, _: FinalEnd) -> Result<()> {
         elsewhere()
     }
-    async fn renew(&self, _: &Owner, _: &[Lease], _: Duration) -> Result<u64> {
+    async fn renew(&self, _: &Owner, _: &[Lease], _: Duration) -> Result<Vec<Lease>> {
         elsewhere()
     }
     async fn take_back(&self, _: &Owner) -> Result<TakenBack> {

@@ -67,8 +67,10 @@ pub(super) struct View {
     picture: Option<String>,
     /// Names of the attached files.
     file: Option<String>,
-    /// `style`, `size` or `unavailable`: why nothing is attached.
+    /// `style`, `size`, `unavailable` or `removed`: why nothing is attached.
     withheld: Option<&'static str>,
+    /// On which day retention removed the pages.
+    removed: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -169,6 +171,7 @@ pub(super) fn view(record: &FaxRecord, around: Around<'_>) -> View {
         picture: around.picture,
         file: around.file,
         withheld: around.withheld.map(Withheld::as_str),
+        removed: around.withheld.and_then(|withheld| withheld.removed(around.zone)),
     }
 }
 

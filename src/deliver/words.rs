@@ -39,6 +39,11 @@ pub(super) fn moment(at: Timestamp, zone: &TimeZone) -> String {
     at.to_jiff().to_zoned(zone.clone()).strftime("%-d %b %Y %H:%M %Z").to_string()
 }
 
+/// `22 Nov 2026`.
+pub(super) fn day(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_jiff().to_zoned(zone.clone()).strftime("%-d %b %Y").to_string()
+}
+
 /// `10:31:20`.
 pub(super) fn clock(at: Timestamp, zone: &TimeZone) -> String {
     at.to_jiff().to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()

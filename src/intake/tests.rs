@@ -135,6 +135,7 @@ fn settings(folder: &Path) -> IntakeSettings {
     let sandbox = SipConfig {
         server: "127.0.0.1".into(),
         bind: ([127, 0, 0, 1], 0).into(),
+        accept_from: vec![],
         user: None,
         password: None,
         number: "+99900000".into(),

@@ -113,9 +113,14 @@ impl Call {
         let held = context.leases.hold([work.lease()]);
         let give_up = cancel.child_token();
         let page_count = work.fax.page_count.unwrap_or(0);
-        let watch = Arc::new(Watch::new(page_count, context.held_until.clone(), give_up.clone()));
+        let watch = Arc::new(Watch::new(page_count, context.held_until.clone(), held.lost(), give_up.clone()));
         let listed = under_way.add(work.fax.id, Arc::clone(&watch));
         Self { context, channel, work, _held: held, _listed: listed, watch, cancel, give_up }
+    }
+
+    #[cfg(test)]
+    pub(super) fn fax(&self) -> crate::domain::FaxId {
+        self.work.fax.id
     }
 
     /// Where its end from our side is decided.
@@ -177,12 +182,13 @@ impl Call {
             fax = %self.work.fax.id.short(), number = %self.work.fax.number.masked(),
             line = %self.channel.line.name, attempt = number, first_page, "calling"
         );
-        let report = if self.context.held_until.is_over() {
+        let report = match self.watch.surely_held() {
             // The store took its time over the row.
-            self.watch.stop(Stop::LeaseOver);
-            CallReport::default()
-        } else {
-            self.place(id, &document, first_page).await
+            Err(why) => {
+                self.watch.stop(why);
+                CallReport::default()
+            }
+            Ok(()) => self.place(id, &document, first_page).await,
         };
         drop(document);
         crash_point!("line.call-over");
@@ -331,7 +337,9 @@ impl Call {
         if let (Some(stop), Verdict::Not(_)) = (self.watch.stopped(), &verdict) {
             let cause = match stop {
                 Stop::Ordered(Order::Cancel) => Cause::Cancelled,
-                Stop::Ordered(Order::Hold) | Stop::LeaseOver | Stop::Storage(_) => Cause::RemoteHangup,
+                Stop::Ordered(Order::Hold) | Stop::LeaseOver | Stop::LeaseLost | Stop::Storage(_) => {
+                    Cause::RemoteHangup
+                }
             };
             return (Verdict::Not(cause), AttemptEnd { cause: Some(cause), detail: stop.words(), ..end });
         }
@@ -365,7 +373,7 @@ impl Call {
         match stopped {
             // What cannot keep a page now is not asked again at once.
             Some(Stop::Storage(_)) => return Next::Again { not_before: now.plus(NO_LINE_WAIT) },
-            Some(Stop::Ordered(_) | Stop::LeaseOver) => return Next::Again { not_before: now },
+            Some(Stop::Ordered(_) | Stop::LeaseOver | Stop::LeaseLost) => return Next::Again { not_before: now },
             None if self.cancel.is_cancelled() && is_retry(verdict) => return Next::Again { not_before: now },
             None => {}
         }

@@ -7,7 +7,9 @@
 //! ```
 //! One file, opened for appending; a record is a line: CRC-32 of the rest in hex, a blank, the record as JSON. Facts may
 //! be told twice, so a record is only removed when the store has it. A line that was half written (power failure, full
-//! disk) is skipped. When the file cannot be written the caller is told, and the fact must reach the store instead.
+//! disk) is skipped; a whole one that this version does not know keeps the node from starting, since what the far end was
+//! told would be forgotten with it. When the file cannot be written the caller is told, and the fact must reach the store
+//! instead.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -16,6 +18,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::FallocateFlags;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -26,6 +29,13 @@ use crate::store::{AttemptFact, JournalFact, ParkedFact, Result as StoreResult, 
 /// Beyond this the file is written anew with what the store has not taken; is that too much, nothing more is taken.
 /// Sixteen thousand pages that nobody could store.
 const SIZE_BYTES_MAX: u64 = 4 << 20;
+
+/// More than it can ever have.
+const SIZE_BYTES_READ_MAX: u64 = 2 * SIZE_BYTES_MAX;
+
+/// Room that the file has although it is empty: a disk that fills up in the middle of calls still takes their facts, and
+/// a page that the far end has confirmed is not sent again after a restart. About two hundred pages.
+const RESERVED_BYTES: u64 = 64 << 10;
 
 /// Where the records are, in the journal's folder.
 const FILE: &str = "calls.log";
@@ -60,12 +70,40 @@ pub enum Keep {
 
 /// Why there is no journal.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the call journal {path} cannot be used: {source}; fix: make the data directory writable and make room on its disk"
-)]
-pub struct JournalError {
-    path: PathBuf,
-    source: io::Error,
+pub enum JournalError {
+    /// The file cannot be read or written.
+    #[error(
+        "the call journal {path} cannot be used: {source}; fix: make the data directory writable and make room on its disk"
+    )]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A whole record that says something new.
+    #[error(
+        "the call journal {path} holds a fact that this version does not know (record {line}: {why}); \
+         fix: start the version that wrote it, which tells the store, and stop it again"
+    )]
+    Unknown {
+        /// Which.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is not known.
+        why: String,
+    },
+    /// It was never written by a gateway.
+    #[error(
+        "the call journal {path} has {size_bytes} octets and never more than {SIZE_BYTES_READ_MAX}; fix: move the file away"
+    )]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// Its length.
+        size_bytes: u64,
+    },
 }
 
 /// The journal of one node.
@@ -89,7 +127,7 @@ impl Journal {
     /// Opens the journal in `folder`, which is made if there is none. What it holds is pending.
     pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, JournalError> {
         let path = folder.join(FILE);
-        let state = open(folder, &path).map_err(|source| JournalError { path, source })?;
+        let state = open(folder, &path)?;
         Ok(Self { folder: folder.to_owned(), clock, state: Mutex::new(state) })
     }
 
@@ -112,7 +150,10 @@ impl Journal {
         if state.pending.remove(&entry).is_some() && state.pending.is_empty() && state.size_bytes > 0 {
             // Not synced: what comes back after a power failure is told once more.
             match state.file.set_len(0) {
-                Ok(()) => (state.size_bytes, state.torn) = (0, false),
+                Ok(()) => {
+                    (state.size_bytes, state.torn) = (0, false);
+                    reserve(&state.file);
+                }
                 Err(error) => tracing::warn!(%error, "the call journal cannot be emptied"),
             }
         }
@@ -213,6 +254,7 @@ impl State {
         file.sync_all()?;
         std::fs::rename(&fresh, &path)?;
         File::open(folder)?.sync_all()?;
+        reserve(&file);
         (self.file, self.size_bytes, self.torn) = (file, lines.len() as u64, false);
         Ok(())
     }
@@ -223,14 +265,19 @@ fn line(record: &Record) -> io::Result<Vec<u8>> {
     Ok(format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes())).into_bytes())
 }
 
-/// The record of a line; none when its CRC is not right.
-fn parse(line: &[u8]) -> Option<Record> {
+/// The JSON of a line; none when its CRC is not right.
+fn whole(line: &[u8]) -> Option<&[u8]> {
     let (crc, json) = line.split_at_checked(9)?;
     let crc = u32::from_str_radix(std::str::from_utf8(crc).ok()?.strip_suffix(' ')?, 16).ok()?;
-    if crc != crc32fast::hash(json) {
-        return None;
+    (crc == crc32fast::hash(json)).then_some(json)
+}
+
+/// Takes the room, without the file looking longer.
+fn reserve(file: &File) {
+    if let Err(error) = rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, RESERVED_BYTES) {
+        // A file system that cannot, or a full disk: every write says for itself whether it is kept.
+        tracing::debug!(%error, "no room is reserved for the call journal");
     }
-    serde_json::from_slice(json).ok()
 }
 
 fn options() -> OpenOptions {
@@ -240,35 +287,50 @@ fn options() -> OpenOptions {
     options
 }
 
-fn open(folder: &Path, path: &Path) -> io::Result<State> {
-    std::fs::create_dir_all(folder)?;
-    let file = options().create(true).open(path)?;
-    File::open(folder)?.sync_all()?;
-    let mut bytes = Vec::new();
-    // Twice the limit is more than it can ever have; its length alone is read, were it something else than a file.
-    let length = file.metadata()?.len().min(2 * SIZE_BYTES_MAX);
-    (&file).take(length).read_to_end(&mut bytes)?;
+fn open(folder: &Path, path: &Path) -> Result<State, JournalError> {
+    let failed = |source: io::Error| JournalError::File { path: path.to_owned(), source };
+    let (file, bytes) = read(folder, path).map_err(failed)?;
+    let size_bytes = bytes.len() as u64;
+    if size_bytes > SIZE_BYTES_READ_MAX {
+        return Err(JournalError::TooLarge { path: path.to_owned(), size_bytes });
+    }
     let mut state = State { file, size_bytes: 0, pending: BTreeMap::new(), next: 0, torn: false };
     let (mut at, mut damaged) = (0, 0_u32);
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+    for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         at += line.len() as u64;
-        match line.strip_suffix(b"\n").and_then(parse) {
-            Some(record) => {
-                state.pending.insert(Entry(state.next), record);
-                state.next += 1;
-                state.size_bytes = at;
-            }
-            None => damaged += u32::from(line != b"\n"),
-        }
+        let Some(json) = line.strip_suffix(b"\n").and_then(whole) else {
+            damaged += u32::from(line != b"\n");
+            continue;
+        };
+        let record = serde_json::from_slice(json).map_err(|error| {
+            let (path, why) = (path.to_owned(), error.to_string());
+            JournalError::Unknown { path, line: number + 1, why }
+        })?;
+        state.pending.insert(Entry(state.next), record);
+        state.next += 1;
+        state.size_bytes = at;
     }
     if damaged > 0 {
         tracing::warn!(path = %path.display(), damaged, "records of the call journal were half written and are skipped");
     }
     if at > state.size_bytes {
-        state.file.set_len(state.size_bytes)?;
-        state.file.sync_all()?;
+        state.file.set_len(state.size_bytes).and_then(|()| state.file.sync_all()).map_err(failed)?;
     }
+    // After the cut: it frees what lies behind the end.
+    reserve(&state.file);
     Ok(state)
+}
+
+/// Opens the file, and makes it if there is none. Of one that is too large no more is read than shows it.
+fn read(folder: &Path, path: &Path) -> io::Result<(File, Vec<u8>)> {
+    std::fs::create_dir_all(folder)?;
+    let file = options().create(true).open(path)?;
+    File::open(folder)?.sync_all()?;
+    let mut bytes = Vec::new();
+    // Its length alone is read, were it something else than a file.
+    let length = file.metadata()?.len().min(SIZE_BYTES_READ_MAX + 1);
+    (&file).take(length).read_to_end(&mut bytes)?;
+    Ok((file, bytes))
 }
 
 #[cfg(test)]

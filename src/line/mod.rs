@@ -44,6 +44,7 @@ use crate::work::{Hint, Leases};
 pub use continued::Marker;
 use journal::Journal;
 use receive::Receiver;
+use receive::callers::Callers;
 use watch::UnderWay;
 
 /// A call's lease. Twice the longest failover of the store that was measured, so that one never ends a call.
@@ -170,6 +171,7 @@ impl LineAgent {
                 line.agent.incoming(Arc::new(Receiver {
                     context: context.clone(),
                     line: Arc::downgrade(&line),
+                    callers: Callers::new(settings),
                     calls_begun: Arc::clone(&calls_begun),
                     calls: calls.clone(),
                     draining: draining.clone(),

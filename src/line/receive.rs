@@ -7,13 +7,15 @@
 //! BYE ─► store.end_received: mailboxes chosen by the routes, their mails owed
 //! ```
 //!
-//! Every called number is taken: what no route knows goes to the default mailboxes. A call that breaks after some pages
+//! Calls come from the trunk's server or from `accept_from`; others get 403. Every called number is taken: what no route knows goes to the default mailboxes. A call that breaks after some pages
 //! is delivered with them, marked as incomplete. While the store is slow the sender is held off; when it cannot keep a
 //! page, the page is not confirmed and the call ends. When it is away at the end of the call, the end is told to it as
 //! long as this process lives, under a renewed lease; after that `maintain` settles the fax from its pages.
 
+pub(super) mod callers;
 mod keep;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
@@ -27,6 +29,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::callers::Callers;
 use self::keep::{Begun, Kept, Told};
 use super::{Channel, Context, Line, call, verdict};
 use crate::domain::Cause;
@@ -61,6 +64,8 @@ pub(super) struct Receiver {
     pub(super) context: Context,
     /// Weak: the line's agent holds this.
     pub(super) line: Weak<Line>,
+    /// Who may call.
+    pub(super) callers: Callers,
     /// Counts the calls of all lines in this life of the process.
     pub(super) calls_begun: Arc<AtomicI64>,
     pub(super) calls: TaskTracker,
@@ -73,6 +78,8 @@ pub(super) struct Receiver {
 /// Why a call is not answered: SIP status and Q.850 cause.
 struct Refused(u16, u16);
 
+/// Q.850 cause 21: call rejected.
+const NOT_ALLOWED: Refused = Refused(403, 21);
 /// All channels are taken. Q.850 cause 17: user busy; fax machines call again.
 const BUSY: Refused = Refused(486, 17);
 /// The gateway ends. Q.850 cause 41: temporary failure; a carrier tries the next gateway.
@@ -84,7 +91,7 @@ const NOT_STORABLE: Refused = Refused(503, 42);
 impl CallHandler for Receiver {
     async fn incoming(&self, call: IncomingCall) {
         let _tracked = self.calls.token();
-        match self.admit().await {
+        match self.admit(call.source()).await {
             Ok((channel, spool)) => self.receive(call, &channel, spool).await,
             Err((Refused(code, q850), why)) => {
                 tracing::warn!(did = call.number(), code, why, "a call is not answered");
@@ -96,7 +103,12 @@ impl CallHandler for Receiver {
 
 impl Receiver {
     /// Takes a channel and makes sure that a page can be kept, before the far end is told that somebody is here.
-    async fn admit(&self) -> Result<(Channel, TempDir), (Refused, String)> {
+    async fn admit(&self, from: Option<IpAddr>) -> Result<(Channel, TempDir), (Refused, String)> {
+        let Some(from) = from else { return Err((NOT_ALLOWED, "nobody knows where it comes from".to_owned())) };
+        if !self.callers.allow(from).await {
+            let why = format!("{from} is neither the trunk's server nor in accept_from of the line");
+            return Err((NOT_ALLOWED, why));
+        }
         let line = self.line.upgrade().filter(|_| !self.draining.is_cancelled());
         let line = line.ok_or_else(|| (ENDING, "the gateway ends".to_owned()))?;
         let channel = Channel::take(&line).ok_or_else(|| (BUSY, "every channel is taken".to_owned()))?;

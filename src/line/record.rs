@@ -122,7 +122,9 @@ impl CallObserver for Recorder {
             }
             CallEvent::PageRejected { page } => {
                 tracing::info!(page, "the far end rejected the page (RTN)");
-                return self.commit(JournalFact::Fact(AttemptFact::PageRefused { page }));
+                self.commit(JournalFact::Fact(AttemptFact::PageRefused { page }))?;
+                // It begins anew with its first line: not for somebody else's fax, nor for one that is cancelled.
+                return self.watch.may_begin_page();
             }
             // It did not take the page: no confirmation is outstanding any more.
             CallEvent::PageAskedAgain { page } => {

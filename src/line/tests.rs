@@ -9,7 +9,7 @@ use crate::documents::DocumentsSettings;
 use crate::domain::{AttemptId, FaxId, FaxState, Timestamp};
 use crate::lifecycle::{Holding, LeaseKeeper, Uptime};
 use crate::store::testing::{self, TestStore};
-use crate::store::{AttemptFact, Fax, JournalFact, Next, Order};
+use crate::store::{AttemptFact, Fax, JournalFact, Lease, Next, Order};
 
 const NUMBER: &str = "+99910200";
 const SECOND: Duration = Duration::from_secs(1);
@@ -60,7 +60,11 @@ impl Bench {
 
     /// A fax of three pages that is ready.
     async fn ready(&self) -> FaxId {
-        let message = testing::message(&[NUMBER]);
+        self.ready_for(NUMBER).await
+    }
+
+    async fn ready_for(&self, number: &str) -> FaxId {
+        let message = testing::message(&[number]);
         let id = message.faxes[0].id;
         let store = &self.test.store;
         store.submit(message).await.unwrap();
@@ -350,6 +354,57 @@ async fn an_agent_whose_leases_are_not_renewed_dials_nobody_and_begins_no_page()
     holding.set(Uptime::now());
     assert_eq!(bench.tell(&call, attempt, vec![confirmed(3)]).await, None);
     bench.on_record(fax, 3).await;
+}
+
+#[tokio::test]
+async fn an_agent_begins_no_page_of_a_fax_that_was_taken_from_it_although_its_other_leases_hold() {
+    let (bench, _trunk) = Bench::new().await;
+    let (first, second) = (bench.ready().await, bench.ready_for("+99910201").await);
+    let calls = [bench.in_call().await, bench.in_call().await];
+    for (call, attempt) in &calls {
+        assert_eq!(bench.tell(call, *attempt, vec![trained()]).await, None);
+    }
+    let Context { store, owner, leases, .. } = &bench.agent.context;
+    // An outage and the grace after it, both within the page that is on the wire: the store frees what was not renewed.
+    bench.test.clock.advance(LEASE - SECOND);
+    let kept: Vec<Lease> =
+        leases.held().into_iter().filter(|lease| matches!(lease, Lease::Fax(id, _) if *id == second)).collect();
+    store.renew(owner, &kept, LEASE).await.unwrap();
+    bench.test.clock.advance(SECOND);
+    testing::expire(&**store).await;
+    assert_eq!(store.orphans().await.unwrap()[0].fax.id, first);
+
+    let keeper = LeaseKeeper::start(store.clone(), owner.clone(), leases.clone(), LEASE);
+    let mut held = keeper.held_until();
+    let before = held.latest();
+    assert!(held.beyond(before).await, "the deadline of the node moves on");
+    for (call, attempt) in &calls {
+        let refusal = bench.tell(call, *attempt, vec![confirmed(1)]).await;
+        match call.fax() == first {
+            true => assert!(refusal.unwrap().contains("taken away")),
+            false => assert_eq!(refusal, None),
+        }
+        bench.on_record(call.fax(), 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_rejected_page_does_not_begin_anew_when_a_person_has_cancelled_its_fax() {
+    let (bench, _trunk) = Bench::new().await;
+    let fax = bench.ready().await;
+    let (call, attempt) = bench.in_call().await;
+    assert_eq!(
+        bench.tell(&call, attempt, vec![trained(), confirmed(1), CallEvent::PageRejected { page: 2 }]).await,
+        None
+    );
+    bench.test.order(fax, Order::Cancel).await;
+    bench.agent.look_for_orders().await.unwrap();
+    let refusal = bench.tell(&call, attempt, vec![CallEvent::PageRejected { page: 2 }]).await;
+    assert!(refusal.unwrap().contains("between pages"));
+    bench.on_record(fax, 1).await;
+    call.write_back(attempt, foip::CallReport { page_rejected: true, ..ended_by_us(1) }).await.unwrap();
+    let fax = bench.fax(fax).await;
+    assert_eq!((fax.state, fax.pages_confirmed), (FaxState::Cancelled, 1));
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ pub(super) enum Stop {
     Ordered(Order),
     /// The lease could not be renewed for too long.
     LeaseOver,
+    /// It was freed meanwhile: somebody else may call for the fax.
+    LeaseLost,
     /// A confirmation cannot be kept, and why.
     Storage(String),
 }
@@ -30,6 +32,7 @@ impl Stop {
             Self::Ordered(Order::Cancel) => "ended between pages: the fax was cancelled".to_owned(),
             Self::Ordered(Order::Hold) => "ended between pages: the fax is to be held".to_owned(),
             Self::LeaseOver => "ended between pages: the store was away for too long".to_owned(),
+            Self::LeaseLost => "ended between pages: the fax was taken away while the store was not reached".to_owned(),
             Self::Storage(why) => format!("the page's confirmation cannot be kept: {why}"),
         }
     }
@@ -40,6 +43,8 @@ impl Stop {
 pub(super) struct Watch {
     page_count: u32,
     held_until: HeldUntil,
+    /// Cancelled when the lease of this call alone is gone.
+    lost: CancellationToken,
     /// Gives the call up before its first page.
     give_up: CancellationToken,
     pages_began: AtomicBool,
@@ -48,9 +53,14 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(page_count: u32, held_until: HeldUntil, give_up: CancellationToken) -> Self {
+    pub(super) fn new(
+        page_count: u32,
+        held_until: HeldUntil,
+        lost: CancellationToken,
+        give_up: CancellationToken,
+    ) -> Self {
         let (ordered, stopped) = (OnceLock::new(), OnceLock::new());
-        Self { page_count, held_until, give_up, pages_began: AtomicBool::new(false), ordered, stopped }
+        Self { page_count, held_until, lost, give_up, pages_began: AtomicBool::new(false), ordered, stopped }
     }
 
     pub(super) fn is_last(&self, page: u32) -> bool {
@@ -62,11 +72,18 @@ impl Watch {
         if let Some(order) = self.ordered.get() {
             return Err(self.stop(Stop::Ordered(*order)));
         }
-        if self.held_until.is_over() {
-            return Err(self.stop(Stop::LeaseOver));
-        }
+        self.surely_held().map_err(|why| self.stop(why))?;
         self.pages_began.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Whether nobody else can have the fax. The deadline is asked first: after an outage it moves on when the loss is
+    /// known already.
+    pub(super) fn surely_held(&self) -> Result<(), Stop> {
+        if self.held_until.is_over() {
+            return Err(Stop::LeaseOver);
+        }
+        if self.lost.is_cancelled() { Err(Stop::LeaseLost) } else { Ok(()) }
     }
 
     /// Notes why the call ends.

@@ -16,6 +16,8 @@ use uuid::Uuid;
 use super::build::MailAddress;
 use crate::domain::{NoticeId, Timestamp};
 
+/// Name of the key's file in the data directory.
+pub const KEY_FILE: &str = "bounce.key";
 const KEY_BYTES: usize = 32;
 /// 64 bits: each guess costs a connection.
 const MAC_BYTES: usize = 8;

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/manifest.json      written last, renamed into place: what is named here is whole
 //! DIR/store-TIME.db      the copy of the store
+//! DIR/store-TIME.key     the key of return addresses, so that mails under way can still come back
 //! DIR/documents/sha256/… the documents that the copy names, by their hash
 //! DIR/incomplete         there while a backup is being written
 //! ```
@@ -22,6 +23,7 @@ use sha2::{Digest, Sha256};
 use super::verify::{Depth, Place, blocking, hash, wrong};
 use crate::documents::{FOLDERS, list, path_in};
 use crate::domain::{Clock, Timestamp};
+use crate::mail::bounce::KEY_FILE;
 use crate::store::{DocumentRow, Inspection, Restored, SqliteSettings, SqliteStore, Store, StoreError, Unended};
 
 /// The layout that this program writes and reads.
@@ -52,6 +54,10 @@ pub struct Manifest {
     pub store_bytes: u64,
     /// Its SHA-256, hex.
     pub store_sha256: String,
+    /// Name of the copy of the key of return addresses.
+    pub key: String,
+    /// Its SHA-256, hex.
+    pub key_sha256: String,
     /// Documents in files.
     pub documents: u64,
     /// Their octets.
@@ -101,6 +107,8 @@ pub struct Source {
     pub copy: PathBuf,
     /// The documents; none is removed meanwhile.
     pub documents: PathBuf,
+    /// The gateway's data directory, where the key of return addresses is.
+    pub data: PathBuf,
     /// The node.
     pub node: String,
     /// When the copy was taken.
@@ -143,17 +151,21 @@ fn begin(source: &Source, target: &Path) -> Result<Manifest> {
     write_synced(&target.join(INCOMPLETE), b"a backup is being written here, or was cut off\n")?;
     let stamp: String = source.taken_at.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
     // Two backups within a second must not write one file.
-    let name = (0..).map(|n: u32| format!("store-{stamp}-{n}.db")).find(|name| !target.join(name).exists());
-    let name = name.unwrap_or_default();
-    let (store_bytes, store_sha256) = copy(&source.copy, &target.join(&name))?;
+    let free = |name: &String| ["db", "key"].iter().all(|ending| !target.join(format!("{name}.{ending}")).exists());
+    let name = (0..).map(|n: u32| format!("store-{stamp}-{n}")).find(free).unwrap_or_default();
+    let (store, key) = (format!("{name}.db"), format!("{name}.key"));
+    let (store_bytes, store_sha256) = copy(&source.copy, &target.join(&store))?;
+    let (_, key_sha256) = copy(&source.data.join(KEY_FILE), &target.join(&key))?;
     Ok(Manifest {
         format: FORMAT,
         program: env!("CARGO_PKG_VERSION").to_owned(),
         node: source.node.clone(),
         taken_at: source.taken_at.to_string(),
-        store: name,
+        store,
         store_bytes,
         store_sha256,
+        key,
+        key_sha256,
         documents: 0,
         documents_bytes: 0,
         damaged: Vec::new(),
@@ -209,7 +221,7 @@ fn finish(target: &Path, manifest: &Manifest) -> Result<()> {
 /// Takes away what only an older backup in this directory named: what was forgotten is not kept here for ever.
 async fn tidy(target: &Path, manifest: &Manifest, store: &mut Inspection) -> Result<()> {
     for name in names(target)? {
-        if name.starts_with("store-") && name != manifest.store {
+        if name.starts_with("store-") && name != manifest.store && name != manifest.key {
             let old = target.join(&name);
             fs::remove_file(&old).map_err(at(&old))?;
         }
@@ -245,7 +257,7 @@ pub fn manifest(backup: &Path) -> Result<Manifest> {
     };
     let parsed: Manifest = serde_json::from_slice(&text)
         .map_err(|error| unfit(format!("{} cannot be read: {error}", path.display()), "use another backup"))?;
-    if parsed.format != FORMAT || parsed.store.contains('/') {
+    if parsed.format != FORMAT || [&parsed.store, &parsed.key].iter().any(|name| name.contains('/')) {
         let what = format!("{} has format {}, and this program reads {FORMAT}", path.display(), parsed.format);
         return Err(unfit(what, "restore it with the faxwell that wrote it"));
     }
@@ -278,12 +290,15 @@ pub async fn restore(
     }
     store.close().await;
     let fresh = data.join("restoring.db");
-    let (from, to) = (backup.join(&manifest.store), fresh.clone());
-    blocking(move || {
-        let _ = fs::remove_file(&to);
-        copy(&from, &to)
-    })
-    .await??;
+    for (name, to) in [(&manifest.key, data.join(KEY_FILE)), (&manifest.store, fresh.clone())] {
+        let from = backup.join(name);
+        blocking(move || {
+            // What an earlier restore left.
+            let _ = fs::remove_file(&to);
+            copy(&from, &to)
+        })
+        .await??;
+    }
     let restored = make_fit(&fresh, &manifest, unended, clock).await?;
     // The store comes last: without it no gateway takes this directory for its own.
     if let Some(folder) = place.database.parent() {
@@ -299,10 +314,12 @@ pub async fn restore(
 
 /// The directory is empty, or what an earlier restore did not finish; the backup's store is whole.
 fn prepare(backup: &Path, data: &Path, manifest: &Manifest) -> Result<()> {
-    let store = backup.join(&manifest.store);
-    if hash_of(&store)? != manifest.store_sha256 {
-        let what = format!("{} is damaged: it does not have the hash of its manifest", store.display());
-        return Err(unfit(what, "use another backup"));
+    for (name, sha256) in [(&manifest.store, &manifest.store_sha256), (&manifest.key, &manifest.key_sha256)] {
+        let file = backup.join(name);
+        if hash_of(&file)? != *sha256 {
+            let what = format!("{} is damaged: it does not have the hash of its manifest", file.display());
+            return Err(unfit(what, "use another backup"));
+        }
     }
     let there = names(data)?;
     if !there.is_empty() && !there.iter().any(|name| name == RESTORING) {

@@ -309,11 +309,12 @@ pub trait Store: Send + Sync + 'static {
     // ---- ownership and maintenance
 
     /// Extends those of the leases in `held` that this owner still holds, all in one transaction; never shortens one.
-    /// Answers how many. A lease that has run out and was not freed meanwhile is still held, and is no suspect any more.
+    /// Answers the others: they were freed, and somebody else may own their rows; or they were given back just now.
+    /// A lease that has run out and was not freed meanwhile is still held, and is no suspect any more.
     ///
     /// What is not in `held` runs out: a claim whose answer got lost, or whose worker has failed, belongs to nobody in
     /// this process, and renewing it would keep its fax from everybody for ever.
-    async fn renew(&self, owner: &Owner, held: &[Lease], lease: Duration) -> Result<u64>;
+    async fn renew(&self, owner: &Owner, held: &[Lease], lease: Duration) -> Result<Vec<Lease>>;
 
     /// Frees what earlier lives of this node still hold: leases without an open attempt become claimable at once;
     /// open attempts become orphans. Called once at start, before any worker claims.

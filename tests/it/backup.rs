@@ -140,10 +140,13 @@ fn a_gateway_under_load_is_backed_up_and_restored_and_calls_nobody_twice() {
     assert!(load.join().unwrap() > 1, "there was load");
     assert!(second["documents"].as_u64() > first["documents"].as_u64(), "{first} {second}");
     assert!(!sandbox.data().join("copies").read_dir().is_ok_and(|mut left| left.next().is_some()), "no copy stays");
-    let stores = fs::read_dir(&backup)
-        .unwrap()
-        .filter(|f| f.as_ref().unwrap().file_name().to_string_lossy().starts_with("store-"));
-    assert_eq!(stores.count(), 1, "the older copy is gone");
+    let names = fs::read_dir(&backup).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    let names: Vec<String> = names.filter(|name| name.starts_with("store-")).collect();
+    for ending in [".db", ".key"] {
+        let left = names.iter().filter(|name| name.ends_with(ending)).count();
+        assert_eq!(left, 1, "the older copy is gone: {names:?}");
+    }
+    assert_eq!(names.len(), 2, "{names:?}");
     let (old_tray, elsewhere) = (sandbox.tray.clone(), backups.path().join("restored"));
 
     // A directory that is not empty, the running one's above all, is refused and stays as it is.

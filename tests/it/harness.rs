@@ -260,6 +260,21 @@ impl Smtp {
     }
 }
 
+/// The content of a mail up to the final dot, dots unstuffed.
+pub(crate) fn read_content(lines: &mut BufReader<TcpStream>) -> std::io::Result<Vec<u8>> {
+    let mut raw = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        if lines.read_until(b'\n', &mut line)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        if line == b".\r\n" {
+            return Ok(raw);
+        }
+        raw.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
+    }
+}
+
 /// A mail with a text and attachments, CRLF line ends.
 pub(crate) fn mail(message_id: &str, to: &str, text: &str, attachments: &[(&str, &str, &[u8])]) -> Vec<u8> {
     let mut mail = format!(

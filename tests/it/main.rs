@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot do without ends the test")]
 
+mod answering;
 mod backup;
 mod bad_input;
 mod chaos;
@@ -11,4 +12,6 @@ mod orders;
 mod outcomes;
 mod preview;
 mod receive;
+mod receive_end;
+mod received_mail;
 mod second_process;

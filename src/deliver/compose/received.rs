@@ -20,7 +20,7 @@ struct View {
     id: String,
     /// The caller's number as people read it.
     caller: Option<String>,
-    /// TSI.
+    /// TSI, when it says more than the caller's number.
     remote_id: Option<String>,
     /// The DID.
     number: String,
@@ -42,8 +42,10 @@ struct View {
     picture: Option<String>,
     /// Names of the attached files.
     file: Option<String>,
-    /// `style` or `size`: why nothing is attached.
+    /// `style`, `size` or `removed`: why nothing is attached.
     withheld: Option<&'static str>,
+    /// On which day retention removed the pages.
+    removed: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,6 +71,7 @@ impl Composer {
         view.picture = picture.as_ref().map(|_| Letter::picture_cid(notice.id));
         view.file = names(&files);
         view.withheld = material.withheld.map(super::Withheld::as_str);
+        view.removed = material.withheld.and_then(|withheld| withheld.removed(&self.settings.zone));
         let [subject, text, html] = self.texts(notice.kind, &view)?;
         let letter = Letter {
             notice: notice.id,
@@ -105,6 +108,8 @@ impl Composer {
         let zone = &self.settings.zone;
         let text = |text: &Option<String>| text.as_deref().map(clean).filter(|t| !t.is_empty());
         let complete = received.complete == Some(true);
+        let (caller, remote_id) = (text(&received.calling_number), text(&received.remote_id));
+        let says_more = |id: &String| caller.as_deref().is_none_or(|caller| !same_number(caller, id));
         let row = |page: &ReceivedPageRecord| PageView {
             page: page.page,
             time: words::clock(page.stored_at, zone),
@@ -114,8 +119,8 @@ impl Composer {
         };
         View {
             id: received.id.short().to_string(),
-            caller: text(&received.calling_number).map(|caller| words::dialled(&caller)),
-            remote_id: text(&received.remote_id),
+            remote_id: remote_id.filter(says_more),
+            caller: caller.as_deref().map(words::dialled),
             number: words::dialled(&clean(&received.called_number)),
             subaddress: text(&received.subaddress),
             line: clean(&received.line),
@@ -137,8 +142,16 @@ impl Composer {
             picture: None,
             file: None,
             withheld: None,
+            removed: None,
         }
     }
+}
+
+/// Whether a station id is the caller's number and nothing else, however it is grouped.
+fn same_number(caller: &str, id: &str) -> bool {
+    let digits =
+        |text: &str| text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '/' | '(' | ')')).collect::<String>();
+    digits(caller) == digits(id)
 }
 
 /// For mail programs and their rules.

@@ -242,6 +242,22 @@ fn a_report_without_images_has_the_facts_and_nothing_to_look_at() {
 }
 
 #[test]
+fn a_station_id_that_is_the_callers_number_is_not_said_twice() {
+    for (id, from) in [
+        ("+41 31 333 22 11", "Fax +41 31 333 22 11"),
+        ("+41-31-333.22.11", "Fax +41 31 333 22 11"),
+        ("+41 31 333 22 12", "Fax +41 31 333 22 11 (+41 31 333 22 12)"),
+    ] {
+        let mut work = received(true, ReceivedFormat::Pdf);
+        received_mut(&mut work).received.calling_number = Some("+41313332211".to_owned());
+        received_mut(&mut work).received.remote_id = Some(id.to_owned());
+        let octets = composer().compose(&work, &Material::default()).unwrap().octets;
+        assert!(String::from_utf8_lossy(&octets).contains(&format!("From: \"{from}\" <")), "{id}");
+        assert_eq!(leaf(&octets, "text/plain").contains("called itself"), from.ends_with(')'), "{id}");
+    }
+}
+
+#[test]
 fn a_report_says_why_it_carries_no_pages() {
     for (withheld, text) in [(Withheld::Size, "too large for mail"), (Withheld::Unavailable, "could not be read")] {
         let bare = Material { withheld: Some(withheld), original: Some(ORIGINAL.into()), ..Material::default() };

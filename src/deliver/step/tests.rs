@@ -371,6 +371,31 @@ async fn a_report_waits_for_its_pages_and_goes_out_without_them_in_the_end() {
 }
 
 #[tokio::test]
+async fn what_retention_has_removed_is_not_waited_for_and_the_mail_says_so() {
+    for work in [busy(), received(true, ReceivedFormat::Both)] {
+        let folder = tempfile::tempdir().unwrap();
+        let target = DeliveryTarget::Maildir(folder.path().to_owned());
+        let bench = Bench::new(work, FakeImages::Removed(minutes(45 * 24 * 60)), &target);
+        assert_eq!(bench.step().await, Step::Sent, "at once");
+        let mail = std::fs::read(only_file(folder.path())).unwrap();
+        let mail = mailparse::parse_mail(&mail).unwrap();
+        for media in ["text/plain", "text/html"] {
+            let text = part(&mail, media).unwrap_or_else(|| panic!("the mail has no {media}"));
+            assert!(text.contains("the pages were removed on 6 Jan 2027"), "{text}");
+        }
+        assert!(part(&mail, "application/pdf").is_none() && part(&mail, "image/tiff").is_none());
+    }
+}
+
+/// The first part of this type as text.
+fn part(mail: &mailparse::ParsedMail<'_>, media: &str) -> Option<String> {
+    if mail.ctype.mimetype == media {
+        return Some(mail.get_body().unwrap());
+    }
+    mail.subparts.iter().find_map(|inner| part(inner, media))
+}
+
+#[tokio::test]
 async fn an_unusable_address_is_dead_at_once_and_shown() {
     let host = FakeHost::new(Behaviour::Takes).await;
     let mut work = busy();

@@ -111,6 +111,49 @@ fn a_damaged_record_is_skipped_and_those_around_it_are_not() {
 }
 
 #[test]
+fn what_this_version_does_not_know_keeps_the_node_from_starting_and_stays_where_it_is() {
+    let bench = Bench::new();
+    bench.write_pages([1]);
+    let json = fs::read_to_string(bench.file()).unwrap()[9..].trim_end().replace("\"fact\":", "\"feature\":");
+    let newer = format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes()));
+    let before = [fs::read(bench.file()).unwrap(), newer.into_bytes()].concat();
+    fs::write(bench.file(), &before).unwrap();
+    let error = Journal::open(bench.directory.path(), ManualClock::new()).err().expect("it does not open").to_string();
+    assert!(error.contains("record 2") && error.contains("fix: start the version that wrote it"), "{error}");
+    assert_eq!(fs::read(bench.file()).unwrap(), before, "the version that wrote it finds it");
+}
+
+#[test]
+fn a_file_that_is_too_large_to_be_read_whole_is_not_cut_off() {
+    let bench = Bench::new();
+    bench.write_pages([1]);
+    let file = OpenOptions::new().write(true).open(bench.file()).unwrap();
+    file.set_len(SIZE_BYTES_READ_MAX + 1).unwrap();
+    let error = Journal::open(bench.directory.path(), ManualClock::new()).err().expect("it does not open").to_string();
+    assert!(error.contains("8388609 octets"), "{error}");
+    assert_eq!(file.metadata().unwrap().len(), SIZE_BYTES_READ_MAX + 1);
+}
+
+#[test]
+fn the_room_for_the_facts_of_calls_under_way_is_taken_before_a_disk_is_full() {
+    use std::os::unix::fs::MetadataExt;
+    let bench = Bench::new();
+    let taken = || {
+        let metadata = fs::metadata(bench.file()).unwrap();
+        (metadata.len(), metadata.blocks() * 512 >= RESERVED_BYTES)
+    };
+    let journal = bench.open();
+    assert_eq!(taken(), (0, true), "from the beginning");
+    let entry = journal.write(bench.attempt, page(1), Keep::Durably).unwrap();
+    journal.taken(entry);
+    assert_eq!(taken(), (0, true), "and after it was emptied");
+    let half = b"half a line";
+    fs::write(bench.file(), half).unwrap();
+    bench.open();
+    assert_eq!(taken(), (0, true), "and after its torn end was cut off");
+}
+
+#[test]
 fn a_full_disk_is_told_and_what_follows_it_is_whole() {
     let bench = Bench::new();
     std::os::unix::fs::symlink("/dev/full", bench.file()).unwrap();

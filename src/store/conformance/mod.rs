@@ -15,6 +15,7 @@ mod orders;
 mod ownership;
 mod reading;
 mod received;
+mod received_kept;
 mod retention;
 
 use std::any::Any;
@@ -100,6 +101,11 @@ const CASES: &[(&str, Case)] = cases![
     received::an_agent_that_comes_back_in_time_ends_its_received_fax_itself,
     received::received_faxes_are_listed_newest_first,
     received::inbound_routes_are_set_replaced_and_removed,
+    received_kept::the_mail_of_a_received_fax_is_owed_once_more_as_the_same_mail,
+    received_kept::a_received_fax_keeps_its_pages_until_it_was_delivered_for_long_enough,
+    received_kept::a_received_fax_that_nobody_has_is_never_removed,
+    received_kept::a_legal_hold_keeps_a_received_fax_until_it_is_ended,
+    received_kept::a_restore_changes_no_received_fax_and_lets_go_of_one_that_was_coming_in,
     orders::a_held_fax_is_nobodys_work_and_its_time_stands_still,
     orders::an_order_waits_for_the_renderer_and_then_holds,
     orders::an_order_waits_for_the_end_of_the_call,

@@ -63,20 +63,20 @@ pub(super) async fn a_lease_ends_by_the_stores_clock_and_a_renewal_keeps_it(benc
     held.extend(calls.iter().map(CallWork::lease));
     for _ in 0..3 {
         bench.clock.advance(LEASE - SECOND);
-        assert_eq!(store.renew(&owner, &held, LEASE).await.unwrap(), 3);
+        assert_eq!(store.renew(&owner, &held, LEASE).await.unwrap(), []);
         for nobody in [&other, &earlier_life] {
-            assert_eq!(store.renew(nobody, &held, LEASE).await.unwrap(), 0);
+            assert_eq!(store.renew(nobody, &held, LEASE).await.unwrap(), held);
         }
         testing::expire(&*bench.store).await;
         assert!(store.claim_calls(&other, 9, LEASE).await.unwrap().is_empty());
         assert!(store.claim_render(&other, LEASE).await.unwrap().is_none());
     }
     bench.clock.advance(LEASE - Duration::from_millis(1));
-    assert_eq!(store.renew(&owner, &held, SECOND / 2).await.unwrap(), 3);
+    assert_eq!(store.renew(&owner, &held, SECOND / 2).await.unwrap(), []);
     bench.clock.advance(SECOND / 2);
     testing::expire(&*bench.store).await;
     assert_eq!(store.claim_calls(&other, 9, LEASE).await.unwrap().len(), 2);
-    assert_eq!(store.renew(&owner, &held, LEASE).await.unwrap(), 0, "what was freed does not come back");
+    assert_eq!(store.renew(&owner, &held, LEASE).await.unwrap(), held, "what was freed does not come back");
 }
 
 pub(super) async fn a_lease_that_no_worker_holds_runs_out(bench: Bench) {
@@ -86,7 +86,7 @@ pub(super) async fn a_lease_that_no_worker_holds_runs_out(bench: Bench) {
     let claimed = store.claim_calls(&owner, 9, LEASE).await.unwrap();
     bench.clock.advance(LEASE - SECOND);
     let stale = Lease::Fax(claimed[1].fax.id, claimed[1].token - 1);
-    assert_eq!(store.renew(&owner, &[claimed[0].lease(), stale], LEASE).await.unwrap(), 1);
+    assert_eq!(store.renew(&owner, &[claimed[0].lease(), stale], LEASE).await.unwrap(), [stale]);
     bench.clock.advance(SECOND);
     testing::expire(&*bench.store).await;
     let found = store.claim_calls(&other, 9, LEASE).await.unwrap();

@@ -110,7 +110,7 @@ pub(super) async fn a_received_fax_whose_agent_is_gone_is_settled_once_with_the_
     assert_lost("a page after the lease", store.received_page(fax.id, token, page(3)).await);
     store.received_page(fax.id, token, page(2)).await.expect("a stored page is true whoever asks");
     let held = [Lease::Received(fax.id, token)];
-    assert_eq!(store.renew(&owner, &held, LEASE).await.unwrap(), 0);
+    assert_eq!(store.renew(&owner, &held, LEASE).await.unwrap(), held);
 
     let stale = store.stale_received().await.unwrap().remove(0);
     assert_eq!((stale.record.received.id, stale.record.pages.len(), stale.token), (fax.id, 2, token));
@@ -135,9 +135,9 @@ pub(super) async fn an_agent_that_comes_back_in_time_ends_its_received_fax_itsel
     let held = [Lease::Received(fax.id, token)];
     for _ in 0..3 {
         bench.clock.advance(LEASE - SECOND);
-        assert_eq!(store.renew(&owner, &held, LEASE).await.unwrap(), 1);
+        assert_eq!(store.renew(&owner, &held, LEASE).await.unwrap(), []);
     }
-    assert_eq!(store.renew(&testing::owner("gw-b"), &held, LEASE).await.unwrap(), 0);
+    assert_eq!(store.renew(&testing::owner("gw-b"), &held, LEASE).await.unwrap(), held);
     store.received_page(fax.id, token, page(2)).await.unwrap();
     store.take_back(&testing::owner("gw-a")).await.unwrap();
     store.end_received(fax.id, token, end(fax.id, true, &["anna@example.com"])).await.unwrap();

@@ -406,7 +406,7 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn renew(&self, owner: &Owner, held: &[Lease], lease: Duration) -> Result<u64> {
+    async fn renew(&self, owner: &Owner, held: &[Lease], lease: Duration) -> Result<Vec<Lease>> {
         let (owner, held) = (owner.clone(), held.to_vec());
         self.write("leases.renew", move |tx| Box::pin(async move { ownership::renew(tx, &owner, &held, lease).await }))
             .await

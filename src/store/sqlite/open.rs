@@ -61,7 +61,7 @@ pub(super) async fn lock(path: &Path) -> Result<File> {
     // A name that cannot be read is no reason for another error.
     let _ = file.take(32).read_to_string(&mut pid);
     Err(StoreError::Unusable(format!(
-        "the store {} is in use by process {}; fix: stop that process, or give this one another data directory",
+        "the store {} is in use by process {}; fix: stop that process, or name another data directory with --data DIR",
         path.display(),
         if pid.trim().is_empty() { "(unknown)" } else { pid.trim() }
     )))

@@ -329,9 +329,10 @@ pub(super) async fn redeliver(tx: &mut Tx, of: EventsOf, only: Option<&str>, by:
 async fn nothing_to_redeliver(tx: &mut Tx, id: &str, short: &str, only: Option<&str>) -> Result<StoreError> {
     let rows = sqlx::query(MAILS).bind(id).bind(only).fetch_all(&mut tx.conn).await.place("notices.to_redeliver")?;
     let what = format!("no mail of {short} is delivered again");
+    let show = if short.starts_with('R') { "inbound show" } else { "fax show" };
     let Some(mail) = rows.first() else {
         let whom = only.map(|only| format!(" to {only}")).unwrap_or_default();
-        let fix = format!("see whom its mails go to: faxwell fax show {short}");
+        let fix = format!("see whom its mails go to: faxwell {show} {short}");
         return Ok(wrong_state(what, format!("there is no mail{whom} yet"), fix));
     };
     if mail.col::<&str>("state")? == "owed" {
@@ -339,7 +340,7 @@ async fn nothing_to_redeliver(tx: &mut Tx, id: &str, short: &str, only: Option<&
         return Ok(wrong_state(what, "it is owed already and being delivered", fix));
     }
     let why = mail.col::<Option<&str>>("detail")?.unwrap_or("by rule").to_owned();
-    Ok(wrong_state(what, format!("it was never mailed: {why}"), format!("see it with: faxwell fax show {short}")))
+    Ok(wrong_state(what, format!("it was never mailed: {why}"), format!("see it with: faxwell {show} {short}")))
 }
 
 fn ended(fax: &Fax, verb: &str) -> StoreError {

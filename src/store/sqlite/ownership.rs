@@ -68,10 +68,10 @@ pub(super) fn demand_one(done: SqliteQueryResult, fax: FaxId) -> Result<()> {
     if done.rows_affected() == 1 { Ok(()) } else { Err(lost(fax)) }
 }
 
-pub(super) async fn renew(tx: &mut Tx, owner: &Owner, held: &[Lease], lease: Duration) -> Result<u64> {
-    let until = tx.now.plus(lease).0;
+pub(super) async fn renew(tx: &mut Tx, owner: &Owner, held: &[Lease], term: Duration) -> Result<Vec<Lease>> {
+    let until = tx.now.plus(term).0;
     let epoch = owner.epoch.to_string();
-    let mut renewed = 0;
+    let mut lost = Vec::new();
     // One by one by their keys: a process holds no more than it has channels and workers.
     for lease in held {
         let (statement, id, token) = match lease {
@@ -80,9 +80,11 @@ pub(super) async fn renew(tx: &mut Tx, owner: &Owner, held: &[Lease], lease: Dur
             Lease::Received(id, token) => (RENEW_RECEIVED, id.to_string(), *token),
         };
         let query = sqlx::query(statement).bind(&owner.node).bind(&epoch).bind(id).bind(token).bind(until);
-        renewed += query.execute(&mut tx.conn).await.place("leases.renew")?.rows_affected();
+        if query.execute(&mut tx.conn).await.place("leases.renew")?.rows_affected() == 0 {
+            lost.push(*lease);
+        }
     }
-    Ok(renewed)
+    Ok(lost)
 }
 
 pub(super) async fn take_back(tx: &mut Tx, owner: &Owner) -> Result<TakenBack> {

@@ -1,7 +1,8 @@
 //! What is over long enough goes, in small transactions: first bytes of documents, later the rows.
 //!
 //! A message is over when each of its faxes has ended, none is under a legal hold and no mail is owed for any of them;
-//! its documents go together. A received fax is over when its mails are no longer owed. A document that several name
+//! its documents go together. A received fax is over when it is delivered and none of its mails is owed: one that nobody
+//! has stays, because its sender was told that it is received. A document that several name
 //! stays until the last of them lets it go. Rows go before files: a crash in between leaves files that no row needs,
 //! which the sweep of the repository finds. Documents that nobody names any more lose their bytes with the last row that
 //! named them; their own row is forgotten later.
@@ -38,7 +39,7 @@ macro_rules! message_stays {
 macro_rules! received_stays {
     ($before:literal) => {
         concat!(
-            "(r.state = 'receiving' OR r.legal_hold = 1 OR coalesce(r.delivered_at, r.received_at) >= ",
+            "(r.state <> 'delivered' OR r.legal_hold = 1 OR r.delivered_at >= ",
             $before,
             "
               OR EXISTS (SELECT 1 FROM notices n WHERE n.received_fax_id = r.id AND n.state = 'owed'))"
@@ -93,7 +94,7 @@ macro_rules! old_received {
     () => {
         concat!(
             "SELECT r.id FROM received_faxes r
-              WHERE r.state IN ('received', 'delivered') AND r.started_at < $1 AND NOT ",
+              WHERE r.state = 'delivered' AND r.started_at < $1 AND NOT ",
             received_stays!("$1"),
             " LIMIT $2"
         )

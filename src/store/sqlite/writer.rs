@@ -30,6 +30,7 @@ statements! {
     COMMIT = "-- writer.commit\nCOMMIT";
     SAVE = "-- writer.save\nSAVEPOINT command";
     KEEP = "-- writer.keep\nRELEASE command";
+    CHANGED = "-- writer.changed\nSELECT total_changes() > 0";
     UNDO = "-- writer.undo\nROLLBACK TO command";
     CHECKPOINT = "-- writer.checkpoint\nPRAGMA wal_checkpoint(TRUNCATE)";
 }
@@ -72,6 +73,8 @@ pub struct WriterStats {
     pub transactions: u64,
     /// Transactions that failed.
     pub failures: u64,
+    /// Times that writing became impossible, each told once in the log.
+    pub outages: u64,
 }
 
 #[derive(Default)]
@@ -79,6 +82,7 @@ struct Counters {
     commands: AtomicU64,
     transactions: AtomicU64,
     failures: AtomicU64,
+    outages: AtomicU64,
     /// Why the last transaction failed.
     trouble: std::sync::Mutex<String>,
 }
@@ -156,6 +160,7 @@ impl Writer {
             commands: self.counters.commands.load(Ordering::Relaxed),
             transactions: self.counters.transactions.load(Ordering::Relaxed),
             failures: self.counters.failures.load(Ordering::Relaxed),
+            outages: self.counters.outages.load(Ordering::Relaxed),
         }
     }
 }
@@ -239,7 +244,8 @@ impl Engine {
         match outcome {
             Ok(()) => {
                 self.counters.transactions.fetch_add(1, Ordering::Relaxed);
-                if !std::mem::replace(&mut self.available, true) {
+                if !self.available && self.has_written().await {
+                    self.available = true;
                     info!("the store takes writes again");
                 }
                 answers.into_iter().for_each(|answer: Answer| answer(None));
@@ -247,6 +253,7 @@ impl Engine {
             Err(why) => {
                 self.counters.failures.fetch_add(1, Ordering::Relaxed);
                 if std::mem::replace(&mut self.available, false) {
+                    self.counters.outages.fetch_add(1, Ordering::Relaxed);
                     warn!(error = %why, "the store cannot be written to; nothing is accepted until it can");
                 }
                 // Closing the connection rolls back what is open in it.
@@ -260,6 +267,14 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether the connection, new since the trouble began, has changed a row: on a full disk a transaction that has
+    /// nothing to write succeeds, and would have the trouble told anew every moment.
+    async fn has_written(&mut self) -> bool {
+        let Some(tx) = &mut self.tx else { return false };
+        let changed = sqlx::query_scalar(CHANGED).fetch_one(&mut tx.conn);
+        matches!(tokio::time::timeout(self.limit, changed).await, Ok(Ok(true)))
     }
 
     async fn transaction(&mut self, group: &mut Vec<Queued>, answers: &mut Vec<Answer>) -> Result<()> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::ledger::{Delivered, Ledger, now_ms};
 use super::pages;
-use crate::harness::Report;
+use crate::harness::{Report, read_content};
 
 /// A running smart host.
 pub(crate) struct SmartHost {
@@ -119,7 +119,7 @@ impl Shared {
                 }
                 "DATA" => {
                     out.write_all(b"354 go on\r\n")?;
-                    let raw = data(&mut lines)?;
+                    let raw = read_content(&mut lines)?;
                     self.hear();
                     // Durable before the client hears 250.
                     self.ledger.write(&delivered(raw));
@@ -129,21 +129,6 @@ impl Shared {
             };
             out.write_all(format!("{reply}\r\n").as_bytes())?;
         }
-    }
-}
-
-/// Up to the final dot, dots unstuffed.
-fn data(lines: &mut BufReader<TcpStream>) -> std::io::Result<Vec<u8>> {
-    let mut raw = Vec::new();
-    loop {
-        let mut line = Vec::new();
-        if lines.read_until(b'\n', &mut line)? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        if line == b".\r\n" {
-            return Ok(raw);
-        }
-        raw.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
     }
 }
 

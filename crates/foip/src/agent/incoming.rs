@@ -3,7 +3,7 @@
 //! The handler rings, rejects or answers; answering runs the call to its end and returns its report. A call that is dropped
 //! unanswered gets 480. Calls beyond the limit get 503. An INVITE without usable G.711 gets 488 before the handler sees it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +72,12 @@ impl IncomingCall {
     #[must_use]
     pub fn caller(&self) -> &str {
         &self.invite.caller
+    }
+
+    /// The address that the INVITE came from; none when the stack cannot tell.
+    #[must_use]
+    pub fn source(&self) -> Option<IpAddr> {
+        self.invite.remote.map(|remote| remote.ip())
     }
 
     /// `X-Fax-Id`, as it came from outside.

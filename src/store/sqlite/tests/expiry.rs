@@ -33,7 +33,7 @@ async fn the_lease_of_a_fax_that_is_being_received_has_the_grace_of_a_call() {
     let lease = receiving(&test, &owner).await;
     test.clock.advance(LEASE);
     assert_eq!(expire(&test).await, (1, 0));
-    assert_eq!(test.store.renew(&owner, &[lease], LEASE).await.unwrap(), 1);
+    assert_eq!(test.store.renew(&owner, &[lease], LEASE).await.unwrap(), []);
     assert_eq!(expire(&test).await, (0, 0), "renewed");
     test.clock.advance(LEASE);
     assert_eq!(expire(&test).await, (1, 0));
@@ -41,7 +41,7 @@ async fn the_lease_of_a_fax_that_is_being_received_has_the_grace_of_a_call() {
     assert_eq!(expire(&test).await, (0, 0));
     test.clock.advance(Duration::from_millis(1));
     assert_eq!(expire(&test).await, (0, 1));
-    assert_eq!(test.store.renew(&owner, &[lease], LEASE).await.unwrap(), 0);
+    assert_eq!(test.store.renew(&owner, &[lease], LEASE).await.unwrap(), [lease]);
 }
 
 #[tokio::test]
@@ -51,5 +51,5 @@ async fn a_restart_takes_back_the_faxes_that_its_earlier_life_received() {
     receiving(&test, &other).await;
     let again = testing::owner("gw-a");
     assert_eq!(test.store.take_back(&again).await.unwrap(), TakenBack { leases: 1, orphans: 0 });
-    assert_eq!(test.store.renew(&earlier, &[lease], LEASE).await.unwrap(), 0);
+    assert_eq!(test.store.renew(&earlier, &[lease], LEASE).await.unwrap(), [lease]);
 }

@@ -168,6 +168,14 @@ async fn a_full_disk_leaves_nothing_half_done_and_the_writer_recovers() {
         store.message(*id).await.unwrap();
     }
     assert_eq!(store.counts().await.unwrap().faxes["accepted"], 2 * accepted.len() as u64);
+    let before = store.writer_stats();
+    for _ in 0..3 {
+        store.owe_delayed(Duration::from_secs(3600), "fax.example.com", 9).await.expect("there is nothing to write");
+        store.submit(message.clone()).await.unwrap_err();
+    }
+    let after = store.writer_stats();
+    assert_eq!((after.transactions, after.failures), (before.transactions + 3, before.failures + 3));
+    assert_eq!(after.outages, 1, "one outage, told once");
 
     store
         .write("test.make_room", |tx| {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use rsipstack::dialog::dialog_layer::DialogLayer;
 use rsipstack::sip::prelude::*;
-use rsipstack::sip::{Header, Method, StatusCode};
+use rsipstack::sip::{Header, Host, Method, Request, StatusCode};
 use rsipstack::transaction::TransactionReceiver;
 use rsipstack::transaction::key::TransactionRole;
 use rsipstack::transaction::transaction::Transaction;
+use rsipstack::transport::SipConnection;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -19,6 +20,8 @@ use super::convert::{allow, contact, header};
 use super::pump::Pump;
 use crate::sip::{IncomingInvite, SDP_TYPE};
 
+/// RFC 3261 §18.2.1: where a Via without a port means.
+const SIP_PORT: u16 = 5060;
 /// A request may overtake the registration of the dialog that our own 200 or its ACK established; it waits this long.
 const DIALOG_APPEARS_WITHIN: Duration = Duration::from_millis(500);
 /// How often it looks.
@@ -61,7 +64,7 @@ impl Door {
 
     fn invited(&self, mut transaction: Transaction) {
         let request = transaction.original.clone();
-        let remote = transaction.connection.as_ref().and_then(|c| c.get_remote_addr()?.get_socketaddr().ok());
+        let remote = source(&transaction, &request);
         let number = request.uri.auth.as_ref().map(|auth| auth.user.clone()).unwrap_or_default();
         let from = request.from_header().ok().and_then(|from| from.clone().typed().ok());
         let caller = from.and_then(|from| from.uri.auth).map(|auth| auth.user).unwrap_or_default();
@@ -121,4 +124,15 @@ async fn in_dialog(layer: Arc<DialogLayer>, mut transaction: Transaction) {
     if transaction.original.method != Method::Ack {
         let _ = transaction.reply(StatusCode::CallTransactionDoesNotExist).await;
     }
+}
+
+/// Where a request came from. Over UDP the stack has checked the top Via against the packet's source, and has written the
+/// source there where it differed (RFC 3261 §18.2.1, RFC 3581).
+fn source(transaction: &Transaction, request: &Request) -> Option<SocketAddr> {
+    let connected = transaction.connection.as_ref().and_then(|c| c.get_remote_addr()?.get_socketaddr().ok());
+    connected.or_else(|| {
+        let (_, via) = SipConnection::parse_target_from_via(request.via_header().ok()?).ok()?;
+        let Host::IpAddr(ip) = via.host else { return None };
+        Some(SocketAddr::new(ip, via.port.map_or(SIP_PORT, |port| port.into())))
+    })
 }
