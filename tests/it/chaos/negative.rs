@@ -64,7 +64,7 @@ fn a_call_of_many_seconds(fault: &str) -> Score {
     let folder = tempfile::tempdir().unwrap();
     let site = site(folder.path(), "6x");
     site.start_gateway(&[("FAXWELL_FAULT", fault)]);
-    accept(&site, 3);
+    accept(&site, 5);
     // Left to itself for as long as leases that protect nobody need to do their damage, or until all is well.
     let until = Instant::now() + Duration::from_secs(40);
     wait_for("damage, or the report", || {
