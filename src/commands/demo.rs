@@ -126,6 +126,7 @@ fn announce(config: &Config, out: Out) -> Result<(), Failed> {
 
   Type     faxwell demo send                      a sample mail, followed to its end
            faxwell demo send --to +99910486       a busy number
+           faxwell demo receive                   the pretend fax machine calls this sandbox
            faxwell fax list
            swaks --server {host} --port {port} --to FAX=+99910200@{domain} --from you@example.com --attach @FILE.pdf
            curl smtp://{smtp} --crlf --mail-from you@example.com --mail-rcpt +99910200@{domain} -T mail.eml
