@@ -32,7 +32,14 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
-pub(super) fn render(name: &str, values: serde_json::Value) -> Response {
+/// A page in its frame: what the navigation offers follows from who may see it.
+pub(super) fn page(access: Access, name: &str, mut values: serde_json::Value) -> Response {
+    values["content"] = access.shows_content().into();
+    values["sandbox"] = (access == Access::Sandbox).into();
+    render(name, values)
+}
+
+fn render(name: &str, values: serde_json::Value) -> Response {
     let rendered = TEMPLATES.get_template(name).and_then(|template| template.render(template_value(values)));
     match rendered {
         Ok(text) => Html(text).into_response(),
@@ -106,14 +113,12 @@ pub(super) async fn overview(State(console): State<Console>) -> Response {
             status.faxes.retain(|_, count| *count > 0);
             status.notices.retain(|_, count| *count > 0);
             let rows: Vec<Row> = list.faxes.into_iter().map(Row::new).collect();
-            let content = console.access.shows_content();
             let title = format!("Faxwell on {}", status.node);
             let more = list.more;
-            let sandbox = console.access == Access::Sandbox;
             let truncated = list.truncated;
-            let values = json!({ "title": title, "rows": rows, "status": status, "content": content, "more": more,
-                "truncated": truncated, "sandbox": sandbox });
-            render("overview.html", values)
+            let values =
+                json!({ "title": title, "rows": rows, "status": status, "more": more, "truncated": truncated });
+            page(console.access, "overview.html", values)
         }
         (Err(error), _) | (_, Err(error)) => problem(&error),
     }
@@ -132,8 +137,8 @@ pub(super) async fn fax(State(console): State<Console>, Path(id): Path<String>) 
             let title = format!("Fax {}", detail.fax.short);
             let buttons = if console.access == Access::Sandbox { orders::buttons(&detail) } else { Vec::new() };
             let values = json!({ "title": title, "detail": detail, "row": row, "numbers": numbers,
-                "buttons": buttons, "token": &*console.form_token, "content": true });
-            render("fax.html", values)
+                "buttons": buttons, "token": &*console.form_token });
+            page(console.access, "fax.html", values)
         }
         Err(error) => problem(&error.into()),
     }
@@ -192,18 +197,16 @@ fn listed_file(folder: &FilePath, name: &str, media: &'static str) -> Response {
     }
 }
 
-fn files_page(title: &str, explain: &str, folder: &FilePath, base: &str) -> Response {
+fn files_page(access: Access, title: &str, explain: &str, folder: &FilePath, base: &str) -> Response {
     let shown = folder.display().to_string();
-    render(
-        "files.html",
-        json!({ "title": title, "explain": explain, "folder": shown, "files": files(folder), "base": base, "content": true }),
-    )
+    let values = json!({ "title": title, "explain": explain, "folder": shown, "files": files(folder), "base": base });
+    page(access, "files.html", values)
 }
 
 pub(super) async fn tray(State(console): State<Console>) -> Response {
     let folder = console.services.config.tray();
     let explain = "What the pretend fax machine received, newest first: one TIFF for each fax.";
-    files_page("Tray of the pretend fax machine", explain, &folder, "/tray")
+    files_page(console.access, "Tray of the pretend fax machine", explain, &folder, "/tray")
 }
 
 pub(super) async fn tray_file(State(console): State<Console>, Path(name): Path<String>) -> Response {
@@ -223,7 +226,7 @@ pub(super) async fn mailbox(State(console): State<Console>) -> Response {
         return problem(&Problem::not_found("mail goes to a mail server, not into a mailbox here"));
     };
     let explain = "Mails the gateway delivered, newest first; any mail program opens them.";
-    files_page("Mailbox", explain, &folder, "/mailbox")
+    files_page(console.access, "Mailbox", explain, &folder, "/mailbox")
 }
 
 pub(super) async fn mailbox_file(State(console): State<Console>, Path(name): Path<String>) -> Response {

@@ -5,9 +5,9 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::json;
 
-use super::page::{PAGES_SHOWN, problem, render};
+use super::page::{PAGES_SHOWN, page, problem};
 use super::received::{ReceivedDetail, ReceivedView};
-use super::{Access, Console, Problem, api, received};
+use super::{Console, Problem, api, received};
 use crate::domain::ReceivedState;
 use crate::store::ReceivedFilter;
 
@@ -48,10 +48,9 @@ pub(super) async fn list(State(console): State<Console>) -> Response {
     let limit = api::LIST_DEFAULT as usize;
     let rows: Vec<Row> = found.iter().take(limit).map(|fax| Row::new(fax.into())).collect();
     let answers = !console.services.config.inbound.default.is_empty();
-    let sandbox = console.access == Access::Sandbox;
-    let values = json!({ "title": "Received faxes", "rows": rows, "truncated": found.len() > limit,
-        "answers": answers, "sandbox": sandbox, "content": true });
-    render("received.html", values)
+    let truncated = found.len() > limit;
+    let values = json!({ "title": "Received faxes", "rows": rows, "truncated": truncated, "answers": answers });
+    page(console.access, "received.html", values)
 }
 
 /// `/received/R-8KQ2XW4DZP`
@@ -61,9 +60,8 @@ pub(super) async fn one(State(console): State<Console>, Path(id): Path<String>) 
             let title = format!("Received fax {}", detail.fax.short);
             let shown: Vec<u32> = detail.pages.iter().map(|page| page.page).take(PAGES_SHOWN as usize).collect();
             let row = Row::new(detail.fax.clone());
-            let values = json!({ "title": title, "detail": detail, "row": row, "shown": shown,
-                "sandbox": console.access == Access::Sandbox, "content": true });
-            render("received-fax.html", values)
+            let values = json!({ "title": title, "detail": detail, "row": row, "shown": shown });
+            page(console.access, "received-fax.html", values)
         }
         Err(error) => problem(&error),
     }

@@ -202,7 +202,7 @@ fn evidence(report: &CallReport) -> String {
             format!("{} {}{q850}", sip.code, sip.phrase)
         }
         (Some(_), Some(t30)) if t30.code == 0 => "all pages confirmed".to_owned(),
-        (Some(_), Some(t30)) if report.remote_hung_up => format!("the far end hung up ({})", t30.text),
+        (Some(_), Some(t30)) if report.remote_hung_up => format!("the far end hung up: {}", t30.text),
         (Some(_), Some(t30)) => t30.text.clone(),
         (Some(_), None) => "the call ended before the fax began".to_owned(),
     }
