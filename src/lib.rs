@@ -15,6 +15,7 @@ pub mod lifecycle;
 pub mod line;
 pub mod mail;
 pub mod maintain;
+pub mod proxy;
 pub mod render;
 pub mod store;
 pub mod telemetry;

@@ -5,8 +5,15 @@
 //! once; that loses nothing, since leases expire and the store has the rest. A role that ends by itself is a failure:
 //! the others drain, and the process ends so that its supervisor starts it anew.
 //!
+//! [`Service`] takes a node out of service and back while its process goes on.
 //! [`LeaseKeeper`] renews the leases that the workers of the process hold, also during the drain, and knows until when they surely hold.
+//! [`identity`] sees to it that no two processes are one node. [`notify`] tells the service manager that the process is ready, stopping, alive.
 
+mod health;
+pub mod identity;
+pub mod notify;
+mod service;
+mod store_time;
 mod uptime;
 
 use std::collections::BTreeMap;
@@ -24,6 +31,9 @@ use tracing::{error, info, warn};
 
 use crate::store::{Owner, Store};
 use crate::work::Leases;
+pub use health::{Health, HealthWatch, Seen};
+pub use service::{Lines, Service, Start, Term};
+pub use store_time::StoreTime;
 pub use uptime::{HeldUntil, Holding, Uptime};
 
 /// How the process ended.

@@ -101,6 +101,24 @@ impl Hint {
     pub fn wake(&self) {
         self.0.send_replace(());
     }
+
+    /// For who waits outside of [`run`].
+    pub fn listen(&self) -> Woken {
+        Woken(self.0.subscribe())
+    }
+}
+
+/// Hears hints.
+#[derive(Debug)]
+pub struct Woken(watch::Receiver<()>);
+
+impl Woken {
+    /// Waits for a hint that came since the last one was heard.
+    pub async fn woken(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 /// Pause before a write-back is repeated.
@@ -134,7 +152,7 @@ where
 /// The leases that the workers of this process hold now, each with how its holder is told that it is lost. Clones share
 /// it.
 #[derive(Debug, Clone, Default)]
-pub struct Leases(Arc<Mutex<BTreeMap<Lease, CancellationToken>>>);
+pub struct Leases(Arc<Mutex<BTreeMap<Lease, CancellationToken>>>, Arc<AtomicU64>);
 
 impl Leases {
     /// None is held yet.
@@ -153,7 +171,14 @@ impl Leases {
     /// Tells the holders of these that the store does not know them any more. Answers how many are still in hand.
     pub fn lose(&self, lost: &[Lease]) -> usize {
         let all = self.lock();
-        lost.iter().filter_map(|lease| all.get(lease)).inspect(|told| told.cancel()).count()
+        let count = lost.iter().filter_map(|lease| all.get(lease)).inspect(|told| told.cancel()).count();
+        self.1.fetch_add(count as u64, Ordering::Relaxed);
+        count
+    }
+
+    /// How many were in hand when they were lost, since the process began.
+    pub fn lost_so_far(&self) -> u64 {
+        self.1.load(Ordering::Relaxed)
     }
 
     /// Those that are held.

@@ -1,3 +1,6 @@
+-- kind: expand
+-- oldest: 1
+--
 -- The whole schema, first version.
 --
 -- Conventions. Ids are UUIDs as lower-case hyphenated TEXT: readable in any SQL shell, and UUIDv7 sorts by time as
@@ -15,15 +18,22 @@ CREATE TABLE documents (
     key        TEXT    NOT NULL PRIMARY KEY CHECK (length(key) = 64),   -- SHA-256 of the bytes, hex
     size_bytes INTEGER NOT NULL CHECK (size_bytes >= 0),
     media      TEXT    NOT NULL,                                        -- as it was first stored
-    inline     BLOB    CHECK (inline IS NULL OR (length(inline) = size_bytes AND size_bytes <= 16384)),
+    inline     BLOB,                                                    -- with 16 octets more when it is sealed
+    location   TEXT    UNIQUE CHECK (length(location) = 32),            -- the object's drawn name; NULL: by the key
+    sealed_key BLOB    CHECK (length(sealed_key) BETWEEN 16 AND 256),   -- its own key, wrapped; gone with its bytes
+    sealed_by  TEXT    CHECK (length(sealed_by) BETWEEN 1 AND 32),      -- which key of store.keys wrapped it
     stored_at  INTEGER NOT NULL,
     gc_after   INTEGER,                                                 -- set when no row names it: removed after
     pruned_at  INTEGER,                                                 -- retention removed the bytes; the name stays
-    CHECK (pruned_at IS NULL OR inline IS NULL)
+    CHECK (inline IS NULL OR (size_bytes <= 16384 AND location IS NULL
+        AND length(inline) = size_bytes + CASE WHEN sealed_key IS NULL THEN 0 ELSE 16 END)),
+    CHECK ((sealed_key IS NULL) = (sealed_by IS NULL)),
+    CHECK (pruned_at IS NULL OR (inline IS NULL AND sealed_key IS NULL))
 ) STRICT;
 
 CREATE INDEX documents_by_age ON documents (stored_at) WHERE pruned_at IS NULL;
 CREATE INDEX documents_to_forget ON documents (gc_after) WHERE gc_after IS NOT NULL;
+CREATE INDEX documents_by_sealer ON documents (sealed_by) WHERE sealed_by IS NOT NULL;
 
 CREATE TABLE messages (
     id                TEXT    NOT NULL PRIMARY KEY,
@@ -144,6 +154,9 @@ CREATE TABLE attempts (
 CREATE UNIQUE INDEX attempts_open ON attempts (fax_id) WHERE ended_at IS NULL;
 -- One call at a time to one destination.
 CREATE UNIQUE INDEX attempts_open_number ON attempts (number) WHERE ended_at IS NULL;
+CREATE INDEX attempts_open_line ON attempts (line) WHERE ended_at IS NULL;
+-- How many calls began within the last minute.
+CREATE INDEX attempts_started ON attempts (started_at);
 
 CREATE TABLE fax_pages (
     fax_id        TEXT    NOT NULL REFERENCES faxes (id),
@@ -285,7 +298,23 @@ CREATE INDEX notices_owed ON notices (not_before, id) WHERE state = 'owed';
 CREATE INDEX notices_leased ON notices (lease_node, lease_epoch) WHERE lease_node IS NOT NULL;
 CREATE INDEX notices_of_fax ON notices (fax_id) WHERE fax_id IS NOT NULL;
 CREATE INDEX notices_of_message ON notices (message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX notices_of_received_fax ON notices (received_fax_id) WHERE received_fax_id IS NOT NULL;
 CREATE INDEX notices_by_state ON notices (state);
+
+-- What every node must have alike and nobody else may know: the first node that needs one makes it.
+CREATE TABLE secrets (
+    name    TEXT    NOT NULL PRIMARY KEY CHECK (name <> ''),
+    value   BLOB    NOT NULL CHECK (length(value) BETWEEN 16 AND 1024),
+    made_at INTEGER NOT NULL
+) STRICT;
+
+-- What one node does for all of them, while its lease lasts.
+CREATE TABLE duties (
+    name             TEXT    NOT NULL PRIMARY KEY CHECK (name <> ''),
+    lease_node       TEXT    NOT NULL,
+    lease_epoch      TEXT    NOT NULL,
+    lease_expires_at INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE nodes (
     name       TEXT    NOT NULL PRIMARY KEY,
@@ -294,7 +323,13 @@ CREATE TABLE nodes (
     roles      TEXT    NOT NULL,
     started_at INTEGER NOT NULL,
     seen_at    INTEGER NOT NULL,
-    draining   INTEGER NOT NULL CHECK (draining IN (0, 1))
+    draining   INTEGER NOT NULL CHECK (draining IN (0, 1)),
+    drained    INTEGER NOT NULL DEFAULT 0 CHECK (drained IN (0, 1)), -- nothing is left that it works on
+    drain_ordered_at INTEGER,               -- out of service from here until a person resumes it, restarts included
+    drain_ordered_by TEXT,
+    schema     INTEGER NOT NULL DEFAULT 1,           -- the newest schema that its program knows
+    CHECK (drained = 0 OR draining = 1),
+    CHECK ((drain_ordered_at IS NULL) = (drain_ordered_by IS NULL))
 ) STRICT;
 
 CREATE TABLE lines (
@@ -307,6 +342,27 @@ CREATE TABLE lines (
     seen_at  INTEGER NOT NULL,
     PRIMARY KEY (line, node)
 ) STRICT;
+
+-- A row for each trunk that calls have begun on, and '*' for all of them: locked while its calls are counted, so that no
+-- two nodes take the last channel. SQLite has one writer and needs no lock.
+CREATE TABLE trunks (
+    line TEXT NOT NULL PRIMARY KEY
+) STRICT;
+
+-- Calls that came in and are not over: each takes a channel of its trunk, wherever its agent is. It has a lease, so that
+-- the channel of a node that died is free again.
+CREATE TABLE incoming_calls (
+    id               TEXT    NOT NULL PRIMARY KEY,
+    line             TEXT    NOT NULL,
+    begun_at         INTEGER NOT NULL,
+    lease_node       TEXT    NOT NULL,
+    lease_epoch      TEXT    NOT NULL,
+    lease_token      INTEGER NOT NULL DEFAULT 1,
+    lease_expires_at INTEGER NOT NULL,
+    suspect_at       INTEGER
+) STRICT;
+
+CREATE INDEX incoming_calls_of_line ON incoming_calls (line);
 
 CREATE TABLE events (
     seq             INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -570,7 +626,10 @@ END;
 CREATE TRIGGER documents_keep BEFORE UPDATE ON documents BEGIN
     SELECT RAISE(ABORT, 'the bytes behind a document key never change')
      WHERE new.key <> old.key OR new.size_bytes <> old.size_bytes
-        OR (new.inline IS NOT old.inline AND new.pruned_at IS old.pruned_at);
+        OR (new.inline IS NOT old.inline AND new.pruned_at IS old.pruned_at
+            AND (old.sealed_by IS NOT NULL OR new.sealed_by IS NULL));
+    SELECT RAISE(ABORT, 'a sealed document is not stored in the clear again')
+     WHERE old.sealed_by IS NOT NULL AND new.sealed_by IS NULL AND new.pruned_at IS NULL;
 END;
 
 CREATE TRIGGER documents_prune BEFORE UPDATE OF pruned_at ON documents

@@ -6,19 +6,23 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::client::Client;
+use super::db_move;
 use super::exit::{Exit, Failed, Outcome};
 use super::out::Out;
 use super::place::Place;
-use crate::config::{self, Around};
+use super::storage;
+use crate::config::{self, Around, Database, DocumentsPlace};
 use crate::console::view::CopyView;
+use crate::documents::{DocumentsError, Repository};
 use crate::domain::SystemClock;
 use crate::maintain::backup::{self, BackupError, Source};
-use crate::maintain::verify;
 use crate::store::Unended;
 
 /// Copy everything into a directory while the gateway runs; again into the same one adds what is new
 #[derive(Debug, Args)]
-#[command(after_help = "Example: faxwell backup /backup/faxwell\nThe configuration and its secrets are not in it.")]
+#[command(
+    after_help = "Example: faxwell backup /backup/faxwell\nThe configuration and its secrets, the keys of documents too, are not in it."
+)]
 pub(super) struct BackupArgs {
     /// Directory: new, empty, or holding an earlier backup
     directory: PathBuf,
@@ -41,8 +45,15 @@ pub(super) async fn run_backup(args: BackupArgs, place: Place, out: Out) -> Outc
     let spinner = out.spinner("copying the store and its documents");
     // As long as this lives the gateway removes nothing that the copy names.
     let (copy, held) = client.copy().await?;
-    let CopyView { store, documents, data, node, taken_at } = copy;
-    let source = Source { copy: store, documents, data, node, taken_at };
+    let CopyView { store, documents, keys, node, taken_at } = copy;
+    let documents = match documents {
+        Some(directory) => DocumentsPlace::Directory(directory),
+        // Only the configuration has the credentials.
+        None => place.load_for_questions()?.config.store.documents,
+    };
+    let keys = storage::read_keys(keys.as_deref());
+    let documents = keys.and_then(|keys| Repository::look_at(&documents, keys)).map_err(cannot_read)?;
+    let source = Source { copy: store, documents, node, taken_at };
     let written = backup::write(&source, &target).await;
     let still_held = held.end().await;
     spinner.finish_and_clear();
@@ -69,12 +80,15 @@ pub(super) async fn run_backup(args: BackupArgs, place: Place, out: Out) -> Outc
 }
 
 pub(super) async fn run_restore(args: RestoreArgs, place: Place, out: Out) -> Outcome {
-    let (data, place) = target(&place)?;
+    let (data, place, database) = target(&place)?;
     let unended = if args.release { Unended::GoOn } else { Unended::Hold };
     let spinner = out.spinner("checking and copying every document");
     let restored = backup::restore(&args.backup, &data, &place, unended, Arc::new(SystemClock)).await;
     spinner.finish_and_clear();
     let restored = restored.map_err(|error| failed("cannot restore", error))?;
+    if let Database::Postgres(_) = &database {
+        db_move::take_over(&database, &place.database).await?;
+    }
     if out.json() {
         out.object(&restored)?;
         return Ok(Exit::Ok);
@@ -91,12 +105,16 @@ pub(super) async fn run_restore(args: RestoreArgs, place: Place, out: Out) -> Ou
 }
 
 /// What is restored to: never by default, since it is the one place where a mistake costs something.
-fn target(place: &Place) -> Result<(PathBuf, verify::Place), Failed> {
+fn target(place: &Place) -> Result<(PathBuf, backup::Place, Database), Failed> {
     if let Some(file) = &place.config {
         let around = Around { data: place.data.clone(), ..Around::default() };
         let loaded = config::load(file, &around).map_err(|problems| Failed::from(super::place::BadConfig(problems)))?;
         let store = loaded.config.store;
-        return Ok((loaded.config.data, verify::Place { database: store.database, documents: store.documents }));
+        let keys = storage::read_keys(store.keys.as_deref()).map_err(cannot_read)?;
+        let data = loaded.config.data;
+        // PostgreSQL takes the restored file over when it is whole.
+        let file = store.database.file().map_or_else(|| data.join("restored.db"), Path::to_owned);
+        return Ok((data, backup::Place { database: file, documents: store.documents, keys }, store.database));
     }
     let Some(data) = &place.data else {
         let fix = "name an empty directory with --data DIR, or the configuration with --config FILE";
@@ -104,8 +122,18 @@ fn target(place: &Place) -> Result<(PathBuf, verify::Place), Failed> {
     };
     let data = std::path::absolute(data).unwrap_or_else(|_| data.clone());
     let below = |name: &str| -> PathBuf { Path::new(&data).join(name) };
-    let place = verify::Place { database: below("faxwell.db"), documents: below("documents") };
-    Ok((data, place))
+    let place = backup::Place {
+        database: below("faxwell.db"),
+        documents: DocumentsPlace::Directory(below("documents")),
+        keys: None,
+    };
+    let database = Database::File(place.database.clone());
+    Ok((data, place, database))
+}
+
+fn cannot_read(error: DocumentsError) -> Failed {
+    let fix = "name the gateway's configuration with --config FILE, and run this as its user";
+    Failed::new(Exit::Failed, "the documents cannot be read", error.to_string(), fix)
 }
 
 fn failed(message: &str, error: BackupError) -> Failed {

@@ -3,10 +3,11 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::exit::{Exit, Outcome};
+use super::exit::{Exit, Failed, Outcome};
 use super::out::Out;
 use super::place::{BadConfig, Place};
 use crate::config::{self, Problems};
+use crate::documents::KeyRing;
 
 /// Check and show the configuration
 #[derive(Debug, Subcommand)]
@@ -34,15 +35,19 @@ pub(super) fn run(command: ConfigCommand, place: &Place, out: Out) -> Outcome {
 }
 
 fn check(place: &Place, out: Out) -> Outcome {
-    let (problems, exit) = match place.load() {
-        Ok(loaded) => (loaded.warnings, Exit::Ok),
-        Err(BadConfig(problems)) => (*problems, Exit::Usage),
+    let (problems, exit, keys) = match place.load() {
+        Ok(loaded) => (loaded.warnings, Exit::Ok, loaded.config.store.keys),
+        Err(BadConfig(problems)) => (*problems, Exit::Usage, None),
     };
     print(&problems, out)?;
+    if let Some(Err(error)) = keys.as_deref().map(KeyRing::read) {
+        let fix = "write a key with: faxwell storage keys new; see how-to/storage.md";
+        return Err(Failed::new(Exit::Usage, "store.keys cannot be used", error.to_string(), fix));
+    }
     Ok(exit)
 }
 
-fn print(problems: &Problems, out: Out) -> Result<(), super::Failed> {
+fn print(problems: &Problems, out: Out) -> Result<(), Failed> {
     let (errors, warnings) = problems.counts();
     if out.json() {
         let object =

@@ -9,6 +9,8 @@ use clap::{Args, Subcommand};
 use foip::CallReport;
 use foip::far_end::{Caller, CallerSettings, FarEnd, FarEndError, FarEndSettings, SendFax, SendOutcome, test_document};
 
+use tokio::sync::watch;
+
 use super::exit::{Exit, Failed, Outcome};
 use super::out::Out;
 use crate::config::values;
@@ -211,30 +213,31 @@ const SANDBOX_PACE: foip::call::Pace = foip::call::Pace::LockStep(30.0);
 
 /// The pretend fax machine as a caller of the sandbox's own line.
 pub(super) struct Calling {
-    line: SocketAddr,
+    line: watch::Receiver<Option<SocketAddr>>,
 }
 
 impl Calling {
-    /// Calls go to this address.
-    pub(super) fn new(line: SocketAddr) -> Self {
+    /// Calls go to the address where the line listens then.
+    pub(super) fn new(line: watch::Receiver<Option<SocketAddr>>) -> Self {
         Self { line }
     }
 
     async fn place(&self, call: TestCall) -> Result<TestCallEnd, String> {
+        let line = (*self.line.borrow()).ok_or("the line takes no calls: this node is out of service")?;
         let made = tempfile::tempdir().map_err(|error| error.to_string())?;
         let document = made.path().join("pages.tif");
         let token = format!("{:016x}", fastrand::u64(..));
         let octets = test_document(&token, call.pages).map_err(|error| error.to_string())?;
         tokio::fs::write(&document, octets).await.map_err(|error| error.to_string())?;
         let settings = CallerSettings {
-            bind: SocketAddr::new(address_towards(self.line.ip()), 0),
+            bind: SocketAddr::new(address_towards(line.ip()), 0),
             ledger: None,
             now: machine_time,
             seed: fastrand::u64(..),
         };
         let caller = Caller::start(settings).await.map_err(|error| error.to_string())?;
         let fax = SendFax {
-            gateway: self.line,
+            gateway: line,
             number: call.did,
             station_id: call.tsi.unwrap_or_else(|| call.from.clone()),
             caller: call.from,

@@ -16,24 +16,29 @@ use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Failed};
+use super::figures::Gathered;
 use super::images::StoredImages;
+use super::presence::{self, Presence};
 use super::stages::{self, Parts, Started};
 use super::storage::{self, Stored};
 use super::{far_end, mail_readers};
-use crate::config::{Config, Role};
+use crate::config::{Config, Database, PostgresConfig, Role};
 use crate::console::received::TestCalls;
-use crate::console::{self, Accepted, Access, Readiness, Refusal, Services, Submission, Submit};
-use crate::documents::{Documents, DocumentsSettings};
-use crate::domain::{Clock as _, SystemClock, Timestamp};
+use crate::console::{self, Accepted, Access, Readiness, Refusal, Services, Storage, Submission, Submit};
+use crate::documents::{Documents, DocumentsError, DocumentsSettings};
+use crate::domain::{SystemClock, Timestamp};
 use crate::intake::{self, Handed, Intake, IntakeSettings};
-use crate::lifecycle::{self, Ending, LeaseKeeper, Lifecycle, Ready};
+use crate::lifecycle::identity::{self, DataHeld, IdentityError};
+use crate::lifecycle::notify::{self, ServiceManager};
+use crate::lifecycle::{self, Ending, Health, HealthWatch, LeaseKeeper, Lifecycle, Lines, Ready, Service, Start};
 use crate::line;
 use crate::line::journal::Journal;
-use crate::mail::bounce::{BounceKey, KEY_FILE, ReturnPaths};
+use crate::mail::bounce::{BounceKey, KEY_NAME, ReturnPaths};
 use crate::maintain::retention::Retention;
 use crate::render::{self, RenderSettings};
-use crate::store::{NodeState, Owner, SqliteSettings, SqliteStore, Store};
-use crate::work::Leases;
+use crate::store::{Owner, PostgresSettings, SqlStore, SqliteSettings, Store};
+use crate::telemetry::metrics::Metrics;
+use crate::work::{Hint, Leases};
 
 /// Whether this gateway brings the pretend fax machine of its sandbox line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,35 +52,43 @@ pub(super) enum FarEndPlace {
 /// A running gateway.
 pub(super) struct Gateway {
     config: Arc<Config>,
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     far_end: Option<foip::far_end::FarEnd>,
     life: Lifecycle,
     /// Ends console and heartbeat, when nothing else runs any more.
     stop: CancellationToken,
+    presence: Presence,
     _leases: LeaseKeeper,
+    _health: HealthWatch,
+    _data: DataHeld,
 }
 
 /// Time for everything to come to its end: calls finish their page, then their reports leave.
 const DRAIN: Duration = Duration::from_secs(stages::CALLS_END.as_secs() + 30);
 /// Time for the console to answer what it was asked.
 const CONSOLE_STOP: Duration = Duration::from_secs(3);
-/// How often a node says that it lives.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+/// A node that the store has not heard of for so long holds no lease any more.
+pub(super) const GONE_AFTER: Duration =
+    Duration::from_secs(line::CALL_LEASE.as_secs() + 3 * presence::HEARTBEAT.as_secs());
 
 impl Gateway {
     /// Starts every role of the configuration. What was started is stopped again when a later part cannot start.
     pub(super) async fn start(config: Config, far_end: FarEndPlace) -> Result<Self, Failed> {
         let config = Arc::new(config);
         let owner = Owner { node: config.node.clone(), epoch: uuid::Uuid::now_v7() };
+        let data = identity::hold(&config.data).await.map_err(not_this_node)?;
         storage::refuse_half_restored(&config.data)?;
         storage::remove_copies(&config.data);
         let store = open_store(&config).await?;
+        let metrics = Metrics::new();
+        store.observe(Arc::<Metrics>::clone(&metrics));
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
-        let documents = open_documents(&config, Arc::clone(&shared))?;
+        let documents = open_documents(&config, Arc::clone(&shared)).await?;
         let far_end = match far_end {
             FarEndPlace::Here => start_far_end(&config).await?,
             FarEndPlace::Elsewhere => None,
         };
+        identity::claim(&data, &config.data, &owner, GONE_AFTER, &*shared).await.map_err(not_this_node)?;
         // What an earlier life of this node was told by far ends: before anything is freed, settled or claimed.
         let journal = open_journal(&config)?;
         let told = journal.replay(&*shared, &owner.node).await.map_err(store_failed)?;
@@ -94,7 +107,15 @@ impl Gateway {
         let keeper = LeaseKeeper::start(Arc::clone(&shared), owner.clone(), leases.clone(), line::CALL_LEASE);
         let converter = converter(&config)?;
         let held_until = keeper.held_until();
-        let retention = Retention::new(Arc::clone(&shared), documents.clone(), config.store.retain);
+        let order = store.drain_order(&owner.node).await.map_err(store_failed)?;
+        let start = if order.is_some() { Start::Drained } else { Start::Serving };
+        if let Some(order) = order {
+            tracing::warn!(by = order.by, "this node starts out of service, as ordered; faxwell node resume ends that");
+        }
+        let lines = if config.roles.contains(&Role::Line) { Lines::Here } else { Lines::Elsewhere };
+        let health = HealthWatch::start(Arc::clone(&shared), documents.clone()).await.map_err(store_failed)?;
+        let returns = open_returns(&*shared, &config.domain).await?;
+        let retention = Retention::new(Arc::clone(&shared), documents.clone(), config.store.retain, owner.clone());
         let parts = Parts {
             config: Arc::clone(&config),
             store: shared,
@@ -105,14 +126,24 @@ impl Gateway {
             leases,
             held_until,
             journal,
-            returns: open_returns(&config)?,
+            service: Service::new(lines, start),
+            clock: Arc::new(health.time()),
+            metrics,
+            returns,
         };
         let mut life = Lifecycle::new();
         let started = stages::start(&mut life, &parts).await?;
         let stop = CancellationToken::new();
-        start_console(&mut life, &parts, started, &stop).await?;
-        start_heartbeat(&parts, life.drain(), stop.clone());
-        Ok(Self { config, store, far_end, life, stop, _leases: keeper })
+        let (presence, ordered) = (Presence::new(config.drain_grace), Hint::new());
+        start_console(&mut life, &parts, started, Told { health: health.health(), ordered: ordered.clone() }, &stop)
+            .await?;
+        presence::start(&parts, presence.clone(), &ordered, stop.clone());
+        let (service, drain, last) = (parts.service.clone(), life.drain(), presence.clone());
+        tokio::spawn(async move {
+            drain.cancelled().await;
+            service.end(last.last_grace());
+        });
+        Ok(Self { config, store, far_end, life, stop, presence, _leases: keeper, _health: health, _data: data })
     }
 
     /// The configuration in force.
@@ -120,12 +151,21 @@ impl Gateway {
         &self.config
     }
 
+    /// Tells the service manager, if one has started this process, that everything runs; and later that it stops.
+    pub(super) fn tell_ready(&self) -> Result<(), Failed> {
+        let manager = ServiceManager::new(&notify::Environment::of_process()).map_err(|error| {
+            failed("the service manager cannot be told", &error, "unset NOTIFY_SOCKET, or start it by its unit")
+        })?;
+        manager.ready(self.life.drain(), self.stop.clone());
+        Ok(())
+    }
+
     /// Runs until SIGTERM or SIGINT has come and everything has drained, or until a part has failed.
     pub(super) async fn run(self) -> Result<Exit, Failed> {
         let signals = lifecycle::os_signals().map_err(|error| {
             Failed::new(Exit::Failed, "cannot wait for signals", error.to_string(), "start it again")
         })?;
-        let ending = self.life.wait(signals, DRAIN).await;
+        let ending = self.life.wait(signals, DRAIN + self.presence.grace()).await;
         if let Some(far_end) = &self.far_end {
             far_end.stop().await;
         }
@@ -149,21 +189,38 @@ impl Gateway {
     }
 }
 
+/// What the console asks and tells.
+struct Told {
+    health: Health,
+    /// Woken when an order to a node was given here.
+    ordered: Hint,
+}
+
 async fn start_console(
     life: &mut Lifecycle,
     parts: &Parts,
     started: Started,
+    told: Told,
     stop: &CancellationToken,
 ) -> Result<(), Failed> {
     let config = Arc::clone(&parts.config);
+    let storage: Arc<dyn Storage> = Arc::new(Stored::new(parts));
+    let figures = Gathered::new(parts, Arc::clone(&started.intake), Arc::clone(&storage), told.health.clone());
     let services = Services {
         config: Arc::clone(&config),
         store: Arc::clone(&parts.store),
         submit: Arc::new(ByIntake(started.intake)),
         test_calls: started.sandbox_line.map(|line| Arc::new(far_end::Calling::new(line)) as Arc<dyn TestCalls>),
         pages: Arc::new(StoredImages::new(parts.documents.clone(), parts.converter.clone())),
-        storage: Arc::new(Stored::new(parts)),
-        readiness: Arc::new(Roles { config: Arc::clone(&config), readiness: life.readiness(), drain: life.drain() }),
+        storage,
+        figures: Arc::new(figures),
+        readiness: Arc::new(Roles {
+            config: Arc::clone(&config),
+            readiness: life.readiness(),
+            service: parts.service.clone(),
+            health: told.health,
+        }),
+        node_ordered: told.ordered,
     };
     let control = console::bind_control(&config.control_socket()).await.map_err(console_failed)?;
     let router = console::router(services.clone(), Access::Control);
@@ -174,42 +231,36 @@ async fn start_console(
             tracing::error!(%error, "the control socket is gone; commands do not reach this gateway any more");
         }
     });
+    if let Some(address) = config.web.health {
+        let health = console::bind_web(address, &[]).await.map_err(console_failed)?;
+        let serving = console::serve(health, console::router(services.clone(), Access::Health), stop.clone());
+        // Load balancers are told of the drain until the very end.
+        tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "health is not answered any more on web.health");
+            }
+        });
+    }
     if let Some(address) = config.web.listen.filter(|_| config.roles.contains(&Role::Web)) {
-        let web = console::bind_web(address).await.map_err(console_failed)?;
+        let web = console::bind_web(address, &config.web.proxy_protocol_from).await.map_err(console_failed)?;
         let router = console::router(services, Access::of_web(&config));
-        let drain = life.drain();
-        life.spawn(Role::Web.as_str(), console::serve(web, router, drain));
+        let (drain, service) = (life.drain(), parts.service.clone());
+        life.spawn(Role::Web.as_str(), async move {
+            // A node that is ordered away says so to whoever asks; only a process that ends closes.
+            let closing = CancellationToken::new();
+            let (over, late) = (closing.clone(), async move {
+                drain.cancelled().await;
+                service.last_closing().await;
+            });
+            tokio::spawn(async move {
+                late.await;
+                over.cancel();
+            });
+            console::serve(web, router, closing).await
+        });
         life.readiness().set(Role::Web.as_str(), Ready::Yes);
     }
     Ok(())
-}
-
-/// Says every few seconds that this node lives.
-fn start_heartbeat(parts: &Parts, drain: CancellationToken, stop: CancellationToken) {
-    let store = Arc::clone(&parts.store);
-    let roles: Vec<&str> = parts.config.roles.iter().map(|role| role.as_str()).collect();
-    let mut node = NodeState {
-        owner: parts.owner.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        roles: roles.join(","),
-        started_at: SystemClock.now(),
-        seen_at: SystemClock.now(),
-        draining: false,
-    };
-    tokio::spawn(async move {
-        while !stop.is_cancelled() {
-            node.draining = drain.is_cancelled();
-            if let Err(error) = store.node_seen(&node).await {
-                tracing::warn!(%error, "cannot say that this node lives");
-            }
-            let period = HEARTBEAT.mul_f64(0.8 + 0.4 * fastrand::f64());
-            tokio::select! {
-                () = tokio::time::sleep(period) => {}
-                () = drain.cancelled(), if !node.draining => {}
-                () = stop.cancelled() => {}
-            }
-        }
-    });
 }
 
 /// This program once more, locked up, for each document.
@@ -227,12 +278,32 @@ fn converter(config: &Config) -> Result<pages::Converter, Failed> {
     Ok(pages::Converter::new(program, vec!["converter".into()], limits))
 }
 
-async fn open_store(config: &Config) -> Result<Arc<SqliteStore>, Failed> {
-    let store = SqliteStore::open(&config.store.database, Arc::new(SystemClock), SqliteSettings::default()).await;
-    store.map(Arc::new).map_err(|error| {
-        let message = format!("cannot use the store {}", config.store.database.display());
-        failed(message, &error, "see the log; make the directory writable and make room on its disk")
-    })
+pub(super) async fn open_store(config: &Config) -> Result<Arc<SqlStore>, Failed> {
+    let opened = match &config.store.database {
+        Database::File(path) => SqlStore::open_sqlite(path, Arc::new(SystemClock), SqliteSettings::default()).await,
+        Database::Postgres(postgres) => SqlStore::open_postgres(postgres_settings(postgres)).await,
+    };
+    opened.map(Arc::new).map_err(|error| store_unusable(&config.store.database, &error))
+}
+
+/// As the engine takes it.
+pub(super) fn postgres_settings(config: &PostgresConfig) -> PostgresSettings {
+    PostgresSettings {
+        hosts: config.hosts.clone(),
+        password: config.password.clone(),
+        tls_ca: config.tls_ca.clone(),
+        connections: config.connections,
+        ..PostgresSettings::new(&config.url)
+    }
+}
+
+/// Why the store cannot be opened, and what to do.
+pub(super) fn store_unusable(database: &Database, error: &crate::store::StoreError) -> Failed {
+    let fix = match database {
+        Database::File(_) => "see the log; make the directory writable and make room on its disk",
+        Database::Postgres(_) => "start the database, let this node reach it, and check store.hosts and store.password",
+    };
+    failed(format!("cannot use the store {database}"), error, fix)
 }
 
 fn open_journal(config: &Config) -> Result<Arc<Journal>, Failed> {
@@ -241,21 +312,29 @@ fn open_journal(config: &Config) -> Result<Arc<Journal>, Failed> {
     })
 }
 
-/// The key of return addresses, made with the first start.
-fn open_returns(config: &Config) -> Result<ReturnPaths, Failed> {
-    let path = config.data.join(KEY_FILE);
-    let key = BounceKey::open(&path).map_err(|error| {
-        let text = format!("the key of return addresses, {}, cannot be had", path.display());
-        Failed::new(Exit::Failed, text, error.to_string(), "make the data directory writable for the gateway")
-    })?;
-    Ok(ReturnPaths::new(key, &config.domain))
+/// The key of return addresses: the first node that starts makes it, all others read it.
+async fn open_returns(store: &dyn Store, domain: &str) -> Result<ReturnPaths, Failed> {
+    let unfit = |cause: String| {
+        let fix = "see the cause, then start the gateway again";
+        Failed::new(Exit::Failed, "the key of return addresses cannot be had", cause, fix)
+    };
+    let fresh = BounceKey::fresh().map_err(|error| unfit(error.to_string()))?;
+    let kept = store.secret(KEY_NAME, fresh.octets()).await.map_err(store_failed)?;
+    let key = BounceKey::read(&kept).ok_or_else(|| unfit(format!("the store has one of {} octets", kept.len())))?;
+    Ok(ReturnPaths::new(key, domain))
 }
 
-fn open_documents(config: &Config, store: Arc<dyn Store>) -> Result<Documents, Failed> {
-    Documents::open(&config.store.documents, store, DocumentsSettings::default()).map_err(|error| {
-        let message = format!("cannot use the documents {}", config.store.documents.display());
-        Failed::new(Exit::Failed, message, error.to_string(), "make the directory writable and make room on its disk")
-    })
+async fn open_documents(config: &Config, store: Arc<dyn Store>) -> Result<Documents, Failed> {
+    let place = &config.store.documents;
+    let failed = |error: DocumentsError| {
+        let message = format!("cannot use the documents {place}");
+        Failed::new(Exit::Failed, message, error.to_string(), "see the cause; it says what to do")
+    };
+    let keys = storage::read_keys(config.store.keys.as_deref()).map_err(failed)?;
+    let settings = DocumentsSettings { keys, ..DocumentsSettings::default() };
+    let documents = Documents::open(place.clone(), store, settings).map_err(failed)?;
+    documents.check_keys().await.map_err(failed)?;
+    Ok(documents)
 }
 
 /// The sandbox's other end, when this configuration has a sandbox line.
@@ -264,6 +343,10 @@ async fn start_far_end(config: &Config) -> Result<Option<foip::far_end::FarEnd>,
     let Ok(bind) = line.server.parse::<SocketAddr>() else { return Ok(None) };
     let ledger = config.data.join("ledger");
     far_end::start(bind, config.tray(), Some(ledger), line.pace).await.map(Some)
+}
+
+fn not_this_node(error: IdentityError) -> Failed {
+    failed("this process cannot be this node", &error, "see the log; check the disk")
 }
 
 fn store_failed(error: crate::store::StoreError) -> Failed {
@@ -318,12 +401,13 @@ impl Submit for ByIntake {
 struct Roles {
     config: Arc<Config>,
     readiness: lifecycle::Readiness,
-    drain: CancellationToken,
+    service: Service,
+    health: Health,
 }
 
 impl Readiness for Roles {
     fn ready(&self, role: Option<Role>) -> Result<(), String> {
-        if self.drain.is_cancelled() {
+        if self.service.is_leaving() {
             return Err("draining".to_owned());
         }
         if let Some(role) = role.filter(|role| !self.config.roles.contains(role)) {
@@ -337,7 +421,7 @@ impl Readiness for Roles {
                 Ready::No(why) => return Err(format!("{name}: {why}")),
             }
         }
-        Ok(())
+        self.health.check(self.config.store.min_copies)
     }
 }
 

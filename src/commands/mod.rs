@@ -14,6 +14,7 @@ mod compose;
 mod config;
 mod converter;
 mod db;
+mod db_move;
 mod demo;
 mod demo_mail;
 mod demo_receive;
@@ -21,15 +22,18 @@ mod dial;
 mod exit;
 mod far_end;
 mod fax;
+mod figures;
 mod follow;
 mod gateway;
 mod images;
 mod inbound;
 mod keep;
 mod log;
+mod node;
 mod orders;
 mod out;
 mod place;
+mod presence;
 mod preview;
 mod send;
 mod serve;
@@ -37,6 +41,7 @@ mod smtp;
 mod stages;
 mod status;
 mod storage;
+mod storage_keys;
 
 #[cfg(test)]
 mod tests;
@@ -117,6 +122,8 @@ enum Command {
     #[command(subcommand)]
     Dial(dial::DialCommand),
     #[command(subcommand)]
+    Node(node::NodeCommand),
+    #[command(subcommand)]
     Config(config::ConfigCommand),
     Log(log::LogArgs),
     Status(status::StatusArgs),
@@ -124,6 +131,8 @@ enum Command {
     Restore(backup::RestoreArgs),
     #[command(subcommand)]
     Db(db::DbCommand),
+    #[command(subcommand)]
+    Storage(storage_keys::StorageCommand),
     /// Carries out one conversion on standard input, locked up
     #[command(hide = true)]
     Converter,
@@ -208,11 +217,13 @@ fn run(cli: Cli) -> exit::Outcome {
             Command::Fax(command) => Box::pin(fax::run(command, place, out)).await,
             Command::Inbound(command) => Box::pin(inbound::run(command, place, out)).await,
             Command::Dial(command) => dial::run(command, &place, out),
+            Command::Node(command) => Box::pin(node::run(command, place, out)).await,
             Command::Config(command) => config::run(command, &place, out),
             Command::Log(args) => Box::pin(log::run(args, place, out)).await,
             Command::Status(args) => Box::pin(status::run(args, place, out)).await,
             Command::Backup(args) => Box::pin(backup::run_backup(args, place, out)).await,
             Command::Restore(args) => Box::pin(backup::run_restore(args, place, out)).await,
+            Command::Storage(command) => Box::pin(storage_keys::run(command, place, out)).await,
             Command::Db(command) => Box::pin(db::run(command, place, out)).await,
             Command::FarEnd(args) => Box::pin(far_end::run(args, out)).await,
             Command::Converter => Ok(Exit::Failed),

@@ -88,7 +88,7 @@ fn refused(id: &str, failed: &Failed, out: Out) {
 }
 
 /// As `id -un` would say where the environment is that of a login; through sudo it is whoever asked for it.
-fn local_user() -> String {
+pub(super) fn local_user() -> String {
     let named = |variable: &str| std::env::var(variable).ok().filter(|name| !name.trim().is_empty());
     let user = ["SUDO_USER", "LOGNAME", "USER"].iter().find_map(|variable| named(variable));
     user.unwrap_or_else(|| format!("user {}", rustix::process::getuid().as_raw()))

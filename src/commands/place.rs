@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Failed};
-use crate::config::{self, Around, Loaded, Ports, Problems};
+use crate::config::{self, Around, CONTROL_SOCKET, Loaded, Ports, Problems, Role};
 
 /// What the command line says about the place.
 #[derive(Debug, Clone, Default)]
@@ -91,23 +91,32 @@ impl Place {
     pub(super) fn socket(&self) -> Result<PathBuf, Failed> {
         if let Some(file) = &self.config {
             let loaded = config::load(file, &self.around()).map_err(|problems| Failed::from(BadConfig(problems)))?;
-            return Ok(loaded.config.control_socket());
+            return Ok(answering(&loaded.config.data));
         }
         if let Some(data) = &self.data {
-            return Ok(data.join("control.sock"));
+            return Ok(answering(data));
         }
         if let Some(data) = running_sandbox() {
-            return Ok(data.join("control.sock"));
+            return Ok(data.join(CONTROL_SOCKET));
         }
         if Path::new(SYSTEM_FILE).exists() {
             let loaded = config::load(Path::new(SYSTEM_FILE), &self.around())
                 .map_err(|problems| Failed::from(BadConfig(problems)))?;
-            return Ok(loaded.config.control_socket());
+            return Ok(answering(&loaded.config.data));
         }
         let cause = "no sandbox of yours runs on this machine, and no gateway is named";
         let fix = "start one with: faxwell demo; or name yours with --config FILE or --data DIR";
         Err(Failed::new(Exit::Unreachable, "there is no gateway to talk to", cause, fix))
     }
+}
+
+/// The control socket of a data directory. Where each role is a process with a directory of its own below this one, any that
+/// answers will do: they share the store.
+fn answering(data: &Path) -> PathBuf {
+    let own = data.join(CONTROL_SOCKET);
+    let of_roles = Role::ALL.iter().map(|role| data.join(role.as_str()).join(CONTROL_SOCKET));
+    let mut all = std::iter::once(own.clone()).chain(of_roles);
+    all.find(|socket| std::os::unix::net::UnixStream::connect(socket).is_ok()).unwrap_or(own)
 }
 
 /// Makes a data directory that only this user may read; one of somebody else is refused.
@@ -149,7 +158,7 @@ pub(super) fn running_sandbox() -> Option<PathBuf> {
         return None;
     }
     let data = PathBuf::from(std::fs::read_to_string(file).ok()?.trim_end());
-    std::os::unix::net::UnixStream::connect(data.join("control.sock")).is_ok().then_some(data)
+    std::os::unix::net::UnixStream::connect(data.join(CONTROL_SOCKET)).is_ok().then_some(data)
 }
 
 /// The pointer to a running sandbox; taken away when it is dropped.
@@ -174,5 +183,28 @@ impl Pointer {
 impl Drop for Pointer {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_find_the_one_process_or_any_of_those_that_share_the_roles() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path();
+        let listen = |name: &str| {
+            std::fs::create_dir_all(data.join(name)).unwrap();
+            std::os::unix::net::UnixListener::bind(data.join(name).join(CONTROL_SOCKET)).unwrap()
+        };
+        assert_eq!(answering(data), data.join(CONTROL_SOCKET), "nobody answers: the error names the usual place");
+        // A socket that a crash left answers nobody.
+        drop(listen("smtp"));
+        let line = listen("line");
+        assert_eq!(answering(data), data.join("line").join(CONTROL_SOCKET));
+        drop(line);
+        let _all = listen("");
+        assert_eq!(answering(data), data.join(CONTROL_SOCKET));
     }
 }

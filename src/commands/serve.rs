@@ -34,6 +34,7 @@ pub(super) async fn run(args: ServeArgs, place: Place, out: Out) -> Outcome {
     let far_end = if place.file().is_none() { FarEndPlace::Here } else { FarEndPlace::Elsewhere };
     let gateway = Gateway::start(loaded.config, far_end).await?;
     ready(&gateway, out)?;
+    gateway.tell_ready()?;
     gateway.run().await
 }
 

@@ -1,6 +1,7 @@
 //! Starts the stages that a node's roles name, each as a role of the process's life.
 //!
-//! The order of ending matters more than that of starting: intake, renderers and lines stop taking work at once; lines
+//! Each runs in the terms of the node's service ([`crate::lifecycle::Service`]), so that an order takes the node out of it and back
+//! without a new process. The order of ending matters more than that of starting: intake, renderers and lines stop taking work at once; lines
 //! let their calls finish a page; delivery and maintenance go on until the lines are done, so that the reports of the last
 //! calls still leave.
 
@@ -12,8 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::tz::TimeZone;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, watch};
 
 use super::exit::{Exit, Failed};
 use super::images::StoredImages;
@@ -21,15 +21,16 @@ use crate::config::inbound::Mailboxes;
 use crate::config::{Config, Role};
 use crate::deliver::{Composer, Deliverer, Deliveries, Transport, compose};
 use crate::documents::Documents;
-use crate::domain::SystemClock;
+use crate::domain::Clock;
 use crate::intake::{self, Intake, IntakeSettings};
-use crate::lifecycle::{HeldUntil, Lifecycle, Ready};
+use crate::lifecycle::{HeldUntil, Lifecycle, Ready, Service, Term};
 use crate::line::journal::Journal;
 use crate::line::{self, LineAgent};
 use crate::mail::bounce::ReturnPaths;
 use crate::maintain::retention::Retention;
 use crate::render::{RenderSettings, Renderer};
 use crate::store::{Instead, Owner, Store};
+use crate::telemetry::metrics::Metrics;
 use crate::work::{self, Hint, Leases, Pace, Progress, WorkError, Worker};
 
 /// How long calls may go on when the gateway ends; longer than a dense page takes at 2400 bit/s.
@@ -61,6 +62,12 @@ pub(super) struct Parts {
     pub(super) held_until: HeldUntil,
     /// Facts of this node's calls.
     pub(super) journal: Arc<Journal>,
+    /// The figures of this process.
+    pub(super) metrics: Arc<Metrics>,
+    /// The store's time.
+    pub(super) clock: Arc<dyn Clock>,
+    /// The terms that the stages work in.
+    pub(super) service: Service,
     /// Return addresses of received faxes' mails: made by delivery, read by intake.
     pub(super) returns: ReturnPaths,
 }
@@ -84,40 +91,28 @@ struct Hints {
 pub(super) struct Started {
     pub(super) intake: Arc<Intake>,
     /// Where the line is called, in a sandbox whose line runs here.
-    pub(super) sandbox_line: Option<SocketAddr>,
+    pub(super) sandbox_line: Option<watch::Receiver<Option<SocketAddr>>>,
 }
 
 /// Starts them. The intake is answered, for submissions of commands; it exists on every node and listens where the
 /// role `smtp` is.
 pub(super) async fn start(life: &mut Lifecycle, parts: &Parts) -> Result<Started, Failed> {
-    let mut sandbox_line = None;
     let hints = Hints::default();
-    // Reports of the last calls still leave: delivery ends after the lines.
-    let calls_over = CancellationToken::new();
     let has = |role| parts.config.roles.contains(&role);
     if has(Role::Maintain) {
-        maintenance::start(life, parts, &hints, calls_over.clone());
+        maintenance::start(life, parts, &hints);
     }
     if has(Role::Deliver) {
-        start_deliver(life, parts, &hints, calls_over.clone())?;
+        start_deliver(life, parts, &hints)?;
     }
-    if has(Role::Line) {
-        let agent = start_line(life, parts, &hints, calls_over).await?;
-        sandbox_line = parts.config.sandbox_line().and_then(|(name, _)| agent.local_addr(name));
-    } else {
-        let drain = life.drain();
-        tokio::spawn(async move {
-            drain.cancelled().await;
-            calls_over.cancel();
-        });
-    }
+    let sandbox_line = if has(Role::Line) { start_line(life, parts, &hints).await? } else { None };
     if has(Role::Render) {
         start_render(life, parts, &hints);
     }
     Ok(Started { intake: start_intake(life, parts, &hints).await?, sandbox_line })
 }
 
-fn start_deliver(life: &mut Lifecycle, parts: &Parts, hints: &Hints, end: CancellationToken) -> Result<(), Failed> {
+fn start_deliver(life: &mut Lifecycle, parts: &Parts, hints: &Hints) -> Result<(), Failed> {
     let delivery = &parts.config.delivery;
     let settings = compose::Settings {
         from: delivery.from.clone(),
@@ -134,26 +129,29 @@ fn start_deliver(life: &mut Lifecycle, parts: &Parts, hints: &Hints, end: Cancel
     let returned = (parts.returns.clone(), parts.instead());
     let deliverer = Arc::new(Deliverer::new(store, Arc::new(images), composer, transport, returned, leases));
     let worker = Deliveries { deliverer, owner: parts.owner.clone() };
-    let mut last = worker.clone();
-    let make = move || worker.clone();
     let hint = hints.deliver.clone();
-    spawn(life, Role::Deliver, async move {
-        work::run_many("deliver", DELIVERIES_AT_ONCE, make, pace(), hint, end).await;
-        // The end of the last call and the end of this stage come together: what became owed just now still leaves.
-        let due = async { while let Ok(Progress::Worked) = last.step().await {} };
-        if tokio::time::timeout(LAST_REPORTS, due).await.is_err() {
-            tracing::info!("reports are still owed; the next start sends them");
+    spawn(life, &parts.service, Role::Deliver, move |term| {
+        let (mut last, worker, hint) = (worker.clone(), worker.clone(), hint.clone());
+        async move {
+            let make = move || worker.clone();
+            work::run_many("deliver", DELIVERIES_AT_ONCE, make, pace(), hint, term.lines_over).await;
+            // The end of the last call and the end of this stage come together: what became owed just now still leaves.
+            let due = async { while let Ok(Progress::Worked) = last.step().await {} };
+            if tokio::time::timeout(LAST_REPORTS, due).await.is_err() {
+                tracing::info!("reports are still owed; the next start sends them");
+            }
+            Ok(())
         }
     });
     Ok(())
 }
 
+/// Answers where the sandbox's line listens, which a term may change.
 async fn start_line(
     life: &mut Lifecycle,
     parts: &Parts,
     hints: &Hints,
-    calls_over: CancellationToken,
-) -> Result<Arc<LineAgent>, Failed> {
+) -> Result<Option<watch::Receiver<Option<SocketAddr>>>, Failed> {
     let context = line::Context {
         store: Arc::clone(&parts.store),
         documents: Arc::new(parts.documents.clone()),
@@ -168,26 +166,63 @@ async fn start_line(
         delivery_hint: hints.deliver.clone(),
         mailboxes: Mailboxes::new(&parts.config, TimeZone::system()),
     };
-    let agent = LineAgent::start(&parts.config, context, hints.line.clone())
-        .await
-        .map_err(|error| unusable("lines", &error))?;
-    let agent = Arc::new(agent);
-    let started = Arc::clone(&agent);
-    let (hint, drain) = (hints.line.clone(), life.drain());
-    let looking_after = Pace { poll: LOOK_AFTER, ..pace() };
-    let heeding = Pace { poll: LOOK_FOR_ORDERS, ..pace() };
-    // Orders reach the calls that a drain lets finish, too.
-    let heeding = work::run("orders", Heeding(Arc::clone(&agent)), heeding, Hint::new(), calls_over.clone());
-    tokio::spawn(heeding);
-    spawn(life, Role::Line, async move {
+    let sandbox = parts.config.sandbox_line().map(|(name, _)| name.to_owned());
+    let (here, at) = watch::channel(None);
+    let lines = Arc::new(Lines { config: Arc::clone(&parts.config), context, hint: hints.line.clone(), here, sandbox });
+    // What is wrong with the lines is told by the start, not by the log.
+    let mut first = None;
+    if !parts.service.is_leaving() {
+        first = Some(lines.start().await.map_err(|error| unusable("lines", &error))?);
+    }
+    let (service, receiver) = (parts.service.clone(), lines.sandbox.is_some().then_some(at));
+    let readiness = life.readiness();
+    life.spawn(Role::Line.as_str(), async move {
+        let run = |term: Term| {
+            let (lines, first) = (Arc::clone(&lines), first.take());
+            async move { lines.work(first, term).await }
+        };
+        service.in_terms_of_lines(run).await
+    });
+    readiness.set(Role::Line.as_str(), Ready::Yes);
+    Ok(receiver)
+}
+
+/// What an agent is made of, anew in each term.
+struct Lines {
+    config: Arc<Config>,
+    context: line::Context,
+    hint: Hint,
+    /// Where the sandbox's line listens.
+    here: watch::Sender<Option<SocketAddr>>,
+    sandbox: Option<String>,
+}
+
+impl Lines {
+    async fn start(&self) -> Result<Arc<LineAgent>, line::LineError> {
+        let agent = LineAgent::start(&self.config, self.context.clone(), self.hint.clone()).await?;
+        self.here.send_replace(self.sandbox.as_ref().and_then(|name| agent.local_addr(name)));
+        Ok(Arc::new(agent))
+    }
+
+    /// Calls until the term is left, and ends when its last call is over.
+    async fn work(&self, first: Option<Arc<LineAgent>>, term: Term) -> Result<(), String> {
+        let agent = match first {
+            Some(agent) => agent,
+            None if term.leaving.is_cancelled() => return Ok(()),
+            None => self.start().await.map_err(|error| error.to_string())?,
+        };
+        let looking_after = Pace { poll: LOOK_AFTER, ..pace() };
+        let heeding = Pace { poll: LOOK_FOR_ORDERS, ..pace() };
+        // Orders reach the calls that a drain lets finish, too.
+        let heeding = work::run("orders", Heeding(Arc::clone(&agent)), heeding, Hint::new(), term.lines_over.clone());
+        tokio::spawn(heeding);
         tokio::join!(
-            work::run("line", Calling(Arc::clone(&agent)), pace(), hint, drain.clone()),
-            work::run("lines", LookingAfter(Arc::clone(&agent)), looking_after, Hint::new(), drain),
+            work::run("line", Calling(Arc::clone(&agent)), pace(), self.hint.clone(), term.leaving.clone()),
+            work::run("lines", LookingAfter(Arc::clone(&agent)), looking_after, Hint::new(), term.leaving.clone()),
         );
         agent.drain(CALLS_END).await;
-        calls_over.cancel();
-    });
-    Ok(started)
+        Ok(())
+    }
 }
 
 fn start_render(life: &mut Lifecycle, parts: &Parts, hints: &Hints) {
@@ -201,9 +236,16 @@ fn start_render(life: &mut Lifecycle, parts: &Parts, hints: &Hints) {
         parts.leases.clone(),
     );
     let (line, deliver) = (hints.line.clone(), hints.deliver.clone());
-    let make = move || Rendering { renderer: renderer.clone(), next: [line.clone(), deliver.clone()] };
-    let (workers, hint, drain) = (parts.config.render.workers, hints.render.clone(), life.drain());
-    spawn(life, Role::Render, work::run_many("render", workers, make, pace(), hint, drain));
+    let (workers, hint) = (parts.config.render.workers, hints.render.clone());
+    spawn(life, &parts.service, Role::Render, move |term| {
+        let (renderer, next) = (renderer.clone(), [line.clone(), deliver.clone()]);
+        let make = move || Rendering { renderer: renderer.clone(), next: next.clone() };
+        let rendering = work::run_many("render", workers, make, pace(), hint.clone(), term.leaving);
+        async move {
+            rendering.await;
+            Ok(())
+        }
+    });
 }
 
 async fn start_intake(life: &mut Lifecycle, parts: &Parts, hints: &Hints) -> Result<Arc<Intake>, Failed> {
@@ -212,7 +254,7 @@ async fn start_intake(life: &mut Lifecycle, parts: &Parts, hints: &Hints) -> Res
         IntakeSettings::new(&parts.config, super::covers()),
         Arc::clone(&parts.store),
         Arc::new(parts.documents.clone()),
-        Arc::new(SystemClock),
+        Arc::clone(&parts.clock),
         super::mail_readers(),
         parts.returns.clone(),
         Arc::clone(&accepted),
@@ -227,20 +269,36 @@ async fn start_intake(life: &mut Lifecycle, parts: &Parts, hints: &Hints) -> Res
     });
     tokio::spawn(intake::watch(Arc::clone(&intake), fastrand::Rng::new(), life.stop()));
     if parts.config.roles.contains(&Role::Smtp) {
-        let listeners = intake::bind(&parts.config.smtp.listen).await.map_err(|error| unusable("intake", &error))?;
-        let drain = life.drain();
-        spawn(life, Role::Smtp, intake::run(Arc::clone(&intake), listeners, drain));
+        let mut first = None;
+        if !parts.service.is_leaving() {
+            let doors = intake::bind(&parts.config.smtp).await.map_err(|error| unusable("intake", &error))?;
+            first = Some(doors);
+        }
+        let taking = Arc::clone(&intake);
+        spawn(life, &parts.service, Role::Smtp, move |term| {
+            let (intake, first) = (Arc::clone(&taking), first.take());
+            async move {
+                let doors = match first {
+                    Some(doors) => doors,
+                    None => intake::bind(&intake.settings.smtp).await.map_err(|error| error.to_string())?,
+                };
+                // Until the load balancer has noticed, new mails are taken as ever.
+                intake::run(intake, doors, term.closing).await;
+                Ok(())
+            }
+        });
     }
     Ok(intake)
 }
 
 /// Every stage begins as soon as it is spawned, so it is ready then.
-fn spawn(life: &mut Lifecycle, role: Role, stage: impl Future<Output = ()> + Send + 'static) {
-    let readiness = life.readiness();
-    life.spawn(role.as_str(), async move {
-        stage.await;
-        Ok::<(), String>(())
-    });
+fn spawn<F, Fut>(life: &mut Lifecycle, service: &Service, role: Role, stage: F)
+where
+    F: FnMut(Term) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let (readiness, service) = (life.readiness(), service.clone());
+    life.spawn(role.as_str(), async move { service.in_terms(stage).await });
     readiness.set(role.as_str(), Ready::Yes);
 }
 

@@ -103,8 +103,8 @@ async fn show(client: &Client, out: Out) -> Result<(), Failed> {
         ));
     }
     for node in &status.nodes {
-        let draining = if node.draining { ", draining" } else { "" };
-        lines.push(("Node", format!("{} ({}), seen {}{draining}", node.node, node.roles, local_time(&node.seen_at))));
+        let seen = local_time(&node.seen_at);
+        lines.push(("Node", format!("{} ({}), {}, seen {seen}", node.node, node.roles, node.standing)));
     }
     lines.iter().try_for_each(|(name, text)| out.line(format!("{name:<13} {text}").trim_end()))
 }

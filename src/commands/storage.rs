@@ -9,12 +9,12 @@ use async_trait::async_trait;
 use super::exit::{Exit, Failed};
 use super::stages::Parts;
 use crate::config::Config;
-use crate::console::view::{CopyView, PruneView, StorageView};
+use crate::console::view::{CopyView, PruneView, SealingView, StorageView};
 use crate::console::{Storage, StoreCopy};
-use crate::documents::{Documents, Kept};
+use crate::documents::{Documents, DocumentsError, KeyRing, Progress};
 use crate::maintain::backup;
-use crate::maintain::retention::{PERIOD, Retention, Tidied};
-use crate::store::Store;
+use crate::maintain::retention::{PERIOD, Pause, Retention, Tidied};
+use crate::store::{DocumentKey, Store};
 
 /// How long one request may prune: far less than a command waits for an answer.
 const PRUNE_TIME: Duration = Duration::from_secs(3);
@@ -38,6 +38,16 @@ impl Stored {
             store: Arc::clone(&parts.store),
             documents: parts.documents.clone(),
             retention: Arc::clone(&parts.retention),
+        }
+    }
+}
+
+impl Stored {
+    /// Octets of the file, or what PostgreSQL says of its database; 0 when neither can be asked.
+    async fn database_bytes(&self) -> u64 {
+        match self.config.store.database.file() {
+            Some(file) => std::fs::metadata(file).map_or(0, |meta| meta.len()),
+            None => self.store.health().await.ok().and_then(|health| health.size_bytes).unwrap_or(0),
         }
     }
 }
@@ -70,7 +80,7 @@ impl Storage for Stored {
         let kept = self.retention.kept().await;
         let known = kept.last_run.is_some();
         StorageView {
-            database_bytes: std::fs::metadata(&self.config.store.database).map_or(0, |meta| meta.len()),
+            database_bytes: self.database_bytes().await,
             documents: known.then_some(kept.documents),
             documents_bytes: known.then_some(kept.size_bytes),
             oldest: self.store.oldest_message().await.ok().flatten().map(|at| at.to_string()),
@@ -79,9 +89,17 @@ impl Storage for Stored {
         }
     }
 
+    async fn rewrap(&self, after: Option<DocumentKey>) -> Result<SealingView, String> {
+        self.documents.rewrap_some(after).await.map(sealing).map_err(|error| error.to_string())
+    }
+
+    async fn seal(&self, after: Option<DocumentKey>) -> Result<SealingView, String> {
+        self.documents.seal_some(after).await.map(sealing).map_err(|error| error.to_string())
+    }
+
     async fn copy(&self) -> Result<StoreCopy, String> {
         // First, so that whatever the copy names stays.
-        let kept = self.documents.keep().await;
+        let kept = self.retention.pause().await.map_err(|error| error.to_string())?;
         let folder = self.config.data.join(COPIES);
         std::fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
         let copy = Copy { path: folder.join(format!("{}.db", uuid::Uuid::new_v4())), _kept: kept };
@@ -89,13 +107,22 @@ impl Storage for Stored {
         self.store.backup_to(&copy.path).await.map_err(|error| error.to_string())?;
         let view = CopyView {
             store: absolute(&copy.path),
-            documents: absolute(self.documents.directory()),
-            data: absolute(&self.config.data),
+            documents: self.documents.repository().directory().map(absolute),
+            keys: self.config.store.keys.as_deref().map(absolute),
             node: self.config.node.clone(),
             taken_at,
         };
         Ok(StoreCopy { view, keep: Box::new(copy) })
     }
+}
+
+fn sealing(progress: Progress) -> SealingView {
+    SealingView { done: progress.done, damaged: progress.damaged, next: progress.next.map(|key| key.to_string()) }
+}
+
+/// The keys of this file; none when none is named.
+pub(super) fn read_keys(file: Option<&Path>) -> Result<Option<Arc<KeyRing>>, DocumentsError> {
+    file.map(|file| KeyRing::read(file).map(Arc::new)).transpose()
 }
 
 fn absolute(path: &Path) -> PathBuf {
@@ -105,7 +132,7 @@ fn absolute(path: &Path) -> PathBuf {
 /// A copy that goes when nobody reads it any more.
 struct Copy {
     path: PathBuf,
-    _kept: Kept,
+    _kept: Pause,
 }
 
 impl Drop for Copy {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::check::{Checked, Found, Value, nearest};
 use super::keys::{self, Kind};
 use super::model::{
-    Config, DeliveryConfig, DeliveryTarget, DialConfig, InboundConfig, RenderConfig, RetainConfig, RetryConfig,
-    RetryRule, Role, RouteConfig, SipConfig, SmtpConfig, StoreConfig, T38Config, WebConfig,
+    BucketConfig, Config, Database, DeliveryConfig, DeliveryTarget, DialConfig, DocumentsPlace, InboundConfig,
+    PostgresConfig, RenderConfig, RetainConfig, RetryConfig, RetryRule, Role, RouteConfig, SipConfig, SmtpConfig,
+    StoreConfig, T38Config, WebConfig,
 };
 use super::report::{Place, Problem};
 use super::values;
@@ -54,15 +55,22 @@ impl Build<'_> {
         let config = Config {
             node: self.text("node").unwrap_or_else(|| self.around.host.to_owned()),
             store: StoreConfig {
-                database: self.path("store.database").unwrap_or_else(|| data.join("faxwell.db")),
-                documents: self.path("store.documents").unwrap_or_else(|| data.join("documents")),
+                database: self.database(&data),
+                documents: self.documents(&data),
+                keys: self.path("store.keys.file"),
+                min_copies: self.number("store.min_copies"),
                 retain: self.retain(),
             },
+            drain_grace: self.values.contains_key("drain_grace").then(|| self.duration("drain_grace")),
             smtp: self.smtp(),
             render: self.render(),
             delivery: self.delivery(&domain, &roles),
             inbound: self.inbound(),
-            web: WebConfig { listen: self.text("web.listen").and_then(|text| text.parse().ok()) },
+            web: WebConfig {
+                listen: self.text("web.listen").and_then(|text| text.parse().ok()),
+                proxy_protocol_from: self.networks("web.proxy_protocol_from"),
+                health: self.text("web.health").and_then(|text| text.parse().ok()),
+            },
             domain,
             roles,
             data,
@@ -71,6 +79,53 @@ impl Build<'_> {
         };
         self.cross(&config);
         config
+    }
+
+    fn database(&mut self, data: &Path) -> Database {
+        let url = self.text("store.database").filter(|text| text.contains("://"));
+        let Some(url) = url else {
+            for (key, set) in [
+                ("store.hosts", !self.texts("store.hosts").is_empty()),
+                ("store.password", self.secret("store.password").is_some()),
+                ("store.min_copies", self.number("store.min_copies") > 0),
+            ] {
+                if set {
+                    let message = format!("`{key}` without PostgreSQL: the store is a file on this machine");
+                    let fix = "write store.database = \"postgres://…\", or remove the key";
+                    self.problems.push(Problem::error("conflict", message, self.place_of(key), fix));
+                }
+            }
+            return Database::File(self.path("store.database").unwrap_or_else(|| data.join("faxwell.db")));
+        };
+        Database::Postgres(PostgresConfig {
+            url,
+            hosts: self.texts("store.hosts"),
+            password: self.secret("store.password"),
+            tls_ca: self.path("store.tls_ca"),
+            connections: self.count("store.connections"),
+        })
+    }
+
+    fn documents(&mut self, data: &Path) -> DocumentsPlace {
+        let url = self.text("store.documents").filter(|text| text.starts_with("s3://"));
+        let (access_key, secret_key) = (self.secret("store.s3.access_key"), self.secret("store.s3.secret_key"));
+        let keys = [("store.s3.access_key", access_key.is_some()), ("store.s3.secret_key", secret_key.is_some())];
+        let Some(url) = url.and_then(|url| values::bucket(&url).ok()) else {
+            for (key, _) in keys.into_iter().filter(|(_, set)| *set) {
+                let message = format!("`{key}` without a bucket: the documents are a directory");
+                let fix = "write store.documents = \"s3://…\", or remove the key";
+                self.problems.push(Problem::error("conflict", message, self.place_of(key), fix));
+            }
+            let path = self.path("store.documents").filter(|path| !path.to_string_lossy().contains("s3:"));
+            return DocumentsPlace::Directory(path.unwrap_or_else(|| data.join("documents")));
+        };
+        if let [(one, true), (other, false)] | [(other, false), (one, true)] = keys {
+            let message = format!("`{one}` without `{other}`: a bucket wants both or none");
+            let fix = "write both, or remove both and set them in the environment of the service";
+            self.problems.push(Problem::error("conflict", message, self.place_of(one), fix));
+        }
+        let values::BucketUrl { bucket, prefix, endpoint, region } = url;
+        DocumentsPlace::Bucket(BucketConfig { bucket, prefix, endpoint, region, access_key, secret_key })
     }
 
     fn retain(&mut self) -> RetainConfig {
@@ -87,10 +142,20 @@ impl Build<'_> {
         retain
     }
 
+    fn networks(&self, path: &str) -> Vec<ipnet::IpNet> {
+        self.texts(path).iter().filter_map(|text| values::network(text).ok()).collect()
+    }
+
+    /// A number where 0 says that there is no limit.
+    fn limit(&self, path: &str) -> Option<u32> {
+        Some(self.number(path)).filter(|limit| *limit > 0)
+    }
+
     fn smtp(&self) -> SmtpConfig {
         SmtpConfig {
             listen: self.texts("smtp.listen").iter().filter_map(|text| text.parse().ok()).collect(),
             relay: self.texts("smtp.relay").iter().filter_map(|text| values::relay(text).ok()).collect(),
+            proxy_protocol_from: self.networks("smtp.proxy_protocol_from"),
             senders: self.texts("smtp.senders"),
             max_size_bytes: self.size("smtp.max_size"),
             max_recipients: self.count("smtp.max_recipients"),
@@ -119,11 +184,12 @@ impl Build<'_> {
         SipConfig {
             server: self.required(&table, "server", Some("sip.*.server")),
             bind: self.text(&at("bind")).and_then(|text| text.parse().ok()).unwrap_or(fallback),
-            accept_from: self.texts(&at("accept_from")).iter().filter_map(|t| values::network(t).ok()).collect(),
+            accept_from: self.networks(&at("accept_from")),
             user: self.text(&at("user")),
             password: self.secret(&at("password")),
             number: self.required(&table, "number", Some("sip.*.number")),
             channels: self.number(&at("channels")),
+            calls_per_minute: self.limit(&at("calls_per_minute")),
             t38: T38Config {
                 enabled: self.flag(&at("t38.enabled")),
                 ecm: self.flag(&at("t38.ecm")),
@@ -159,6 +225,7 @@ impl Build<'_> {
             country: self.text("dial.country"),
             allow: self.texts("dial.allow"),
             deny: self.texts("dial.deny"),
+            calls_per_minute: self.limit("dial.calls_per_minute"),
             retry: RetryConfig {
                 busy: self.rule("dial.retry.busy"),
                 no_answer: self.rule("dial.retry.no_answer"),
@@ -278,14 +345,13 @@ impl Build<'_> {
             self.cross_line(name, line);
         }
         let mut listeners = BTreeSet::new();
-        for address in config.smtp.listen.iter().chain(&config.web.listen).filter(|address| address.port() != 0) {
+        let smtp = config.smtp.listen.iter().map(|address| ("smtp.listen", address));
+        let web = [("web.listen", &config.web.listen), ("web.health", &config.web.health)];
+        let web = web.into_iter().filter_map(|(path, address)| Some((path, address.as_ref()?)));
+        for (path, address) in smtp.chain(web).filter(|(_, address)| address.port() != 0) {
             if !listeners.insert(address) {
                 let message = format!("{address} is listened on twice");
-                let place = self.place_of(if config.web.listen.as_ref() == Some(address) {
-                    "web.listen"
-                } else {
-                    "smtp.listen"
-                });
+                let place = self.place_of(path);
                 self.problems.push(Problem::error("conflict", message, place, "use another port for one of them"));
             }
         }

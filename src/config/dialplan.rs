@@ -252,6 +252,7 @@ mod tests {
             country: Some("CH".into()),
             allow: texts(allow),
             deny: texts(deny),
+            calls_per_minute: None,
             retry: RetryConfig {
                 busy: rule(3, 5),
                 no_answer: rule(3, 15),
@@ -276,6 +277,7 @@ mod tests {
             password: None,
             number: "+41440000000".into(),
             channels: 1,
+            calls_per_minute: None,
             t38: T38Config {
                 enabled: true,
                 ecm: true,

@@ -102,14 +102,18 @@ mod tests {
     fn the_example_with_every_remark_taken_away_is_valid_too() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("secrets")).unwrap();
-        std::fs::write(folder.path().join("secrets/trunk1"), "hunter2\n").unwrap();
+        for name in ["trunk1", "store"] {
+            std::fs::write(folder.path().join("secrets").join(name), "hunter2\n").unwrap();
+        }
         let setting =
             |line: &&str| line.starts_with('[') || line.split('#').next().is_some_and(|code| code.contains(" = "));
         let bare = example();
         let bare: Vec<&str> =
             bare.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)).filter(setting).collect();
-        // The one pair that excludes one another.
-        let bare: Vec<&str> = bare.into_iter().filter(|line| !line.starts_with("maildir")).collect();
+        // What excludes one another: two places for mails, and what belongs to PostgreSQL or a bucket beside a file.
+        let other = ["maildir", "password = { file = \"secrets/store\" }", "s3."];
+        let bare: Vec<&str> =
+            bare.into_iter().filter(|line| !other.iter().any(|start| line.starts_with(start))).collect();
         let loaded =
             load_text("example", &bare.join("\n"), folder.path(), &Around::default()).map_err(|p| p.render()).unwrap();
         let line = &loaded.config.sip["trunk1"];
@@ -118,15 +122,25 @@ mod tests {
     }
 
     #[test]
-    fn the_production_file_is_valid_without_warnings() {
+    fn the_production_files_are_valid_without_warnings() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("secrets")).unwrap();
-        std::fs::write(folder.path().join("secrets/trunk1"), "hunter2\n").unwrap();
-        let secret = folder.path().join("secrets/trunk1");
-        std::fs::set_permissions(secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let text = std::fs::read_to_string(root().join("config/production.toml")).unwrap();
-        let loaded =
-            load_text("production.toml", &text, folder.path(), &Around::default()).map_err(|p| p.render()).unwrap();
-        assert!(loaded.warnings.list.is_empty(), "{}", loaded.warnings.render());
+        let key = "first AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        for (name, text) in [
+            ("trunk1", "hunter2"),
+            ("store", "hunter3"),
+            ("s3-access", "id"),
+            ("s3-secret", "hunter4"),
+            ("store.keys", key),
+        ] {
+            let secret = folder.path().join("secrets").join(name);
+            std::fs::write(&secret, format!("{text}\n")).unwrap();
+            std::fs::set_permissions(secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        }
+        for name in ["production.toml", "production-cluster.toml"] {
+            let text = std::fs::read_to_string(root().join("config").join(name)).unwrap();
+            let loaded = load_text(name, &text, folder.path(), &Around::default()).map_err(|p| p.render()).unwrap();
+            assert!(loaded.warnings.list.is_empty(), "{}", loaded.warnings.render());
+        }
     }
 }

@@ -89,6 +89,8 @@ pub const SECTIONS: &[Section] = &[
     Section { path: "", title: "the top of the file", example_name: "", doc: "" },
     Section { path: "store", title: "[store]", example_name: "", doc: "Where mails, states and pages are kept." },
     Section { path: "store.retain", title: "store.retain", example_name: "", doc: "" },
+    Section { path: "store.s3", title: "store.s3", example_name: "", doc: "" },
+    Section { path: "store.keys", title: "store.keys", example_name: "", doc: "" },
     Section { path: "smtp", title: "[smtp]", example_name: "", doc: "How mail comes in." },
     Section { path: "render", title: "[render]", example_name: "", doc: "How mails become pages." },
     Section { path: "sip", title: "[sip]", example_name: "", doc: "" },
@@ -137,9 +139,6 @@ const STYLES: &[&str] = &["image", "text", "off"];
 const NO_TLS: &str = "TLS for SMTP is not built yet in this version; mail would come in unencrypted";
 const NO_LOGIN: &str = "logging in over SMTP is not built yet in this version; nobody could submit by this account";
 const NO_IMAP: &str = "picking up mail over IMAP is not built yet in this version";
-const NO_HOSTS: &str = "PostgreSQL is not built yet in this version; the store is SQLite on this machine";
-const NO_PROXY: &str =
-    "the PROXY protocol is not built yet in this version; smtp.relay would see the balancer's address";
 const NO_WEB_LOGIN: &str = "logging in to the web console is not built yet in this version";
 const FORMATS: &[&str] = &["pdf", "tiff", "both", "text"];
 
@@ -170,18 +169,61 @@ pub const KEYS: &[Key] = &[
         "What this process does.",
     ),
     unset(
+        "drain_grace",
+        Duration("0s", "5m"),
+        "\"10s\"",
+        "So long a draining node still takes connections, until the load balancer has noticed; left out: 10s, and at a stop only where there are other nodes.",
+    ),
+    unset(
         "store.database",
-        Text("a path", values::path),
+        Text("a path or a postgres:// URL", values::database),
         "\"faxwell.db\"",
-        "SQLite file; left out: faxwell.db below `data`.",
+        "SQLite file, or postgres://USER@HOST:PORT/DATABASE?sslmode=… for a cluster; left out: faxwell.db below `data`.",
+    ),
+    key(
+        "store.hosts",
+        Texts("hosts with ports", values::database_host, 16),
+        "[]",
+        "Every server that may be the primary, as in \"db1:5432\": the gateway finds the one that takes writes. Empty: that of the URL.",
+    ),
+    unset(
+        "store.password",
+        Secret,
+        "{ file = \"secrets/store\" }",
+        "Password of the URL's user: { file = … } or { env = … }, never inline.",
+    ),
+    unset(
+        "store.tls_ca",
+        Text("a path", values::path),
+        "\"certs/db-ca.pem\"",
+        "Certificate authority of the servers, PEM; left out: the system's.",
+    ),
+    key("store.connections", Integer(2, 200), "16", "Connections to PostgreSQL that one process has at once."),
+    key(
+        "store.min_copies",
+        Integer(0, 8),
+        "0",
+        "No mail is taken while PostgreSQL has fewer synchronous copies than this.",
     ),
     unset(
         "store.documents",
-        Text("a path", values::path),
+        Text("a path or an s3:// URL", values::documents),
         "\"documents\"",
-        "Directory of mails and pages; left out: documents below `data`.",
+        "Mails and pages: a directory, or s3://BUCKET[/PREFIX]?endpoint=http://HOST:PORT&region=REGION; left out: documents below `data`.",
     ),
-    refused("store.hosts", NO_HOSTS, "remove store.hosts"),
+    unset(
+        "store.s3.access_key",
+        Secret,
+        "{ file = \"secrets/s3-access\" }",
+        "Access key of the bucket's user; left out: what the environment says (AWS_ACCESS_KEY_ID, …).",
+    ),
+    unset("store.s3.secret_key", Secret, "{ file = \"secrets/s3-secret\" }", "Secret key of the bucket's user."),
+    unset(
+        "store.keys.file",
+        Text("a path", values::path),
+        "\"secrets/store.keys\"",
+        "File of the keys that seal mails and pages at rest, one a line; write one with `faxwell storage keys new`. Left out: they lie in the clear.",
+    ),
     key(
         "store.retain.images",
         Duration("1h", "36500d"),
@@ -221,7 +263,12 @@ pub const KEYS: &[Key] = &[
     ),
     key("smtp.max_connections", Integer(1, 10_000), "200", "Most connections at once."),
     refused("smtp.tls", NO_TLS, "remove smtp.tls and keep smtp.listen on loopback or a trusted network"),
-    refused("smtp.proxy_protocol_from", NO_PROXY, "remove it and let the balancer keep the client's address"),
+    key(
+        "smtp.proxy_protocol_from",
+        Texts("networks", |s| values::network(s).map(drop), 100),
+        "[]",
+        "Load balancers: from these a PROXY protocol header is demanded, from all others it is never read.",
+    ),
     refused("account", NO_LOGIN, "remove [account.…] and allow the device's address in smtp.relay"),
     refused("imap", NO_IMAP, "remove [imap.…] and let the mailbox forward to the gateway over SMTP"),
     key("render.paper", Word(&["a4", "letter", "legal"]), "\"a4\"", "Paper: a4, letter or legal."),
@@ -279,7 +326,13 @@ pub const KEYS: &[Key] = &[
         "\"+41440000000\"",
         "Required. Caller ID and station ID.",
     ),
-    key("sip.*.channels", Integer(1, 1000), "2", "Calls at once."),
+    key("sip.*.channels", Integer(1, 1000), "2", "Calls at once, both ways, on all nodes together."),
+    key(
+        "sip.*.calls_per_minute",
+        Integer(0, 100_000),
+        "0",
+        "Calls that may begin within any minute, on all nodes together; 0: no limit.",
+    ),
     key("sip.*.ring_timeout", Duration("5s", "5m"), "\"1m\"", "No answer by then: hang up."),
     key("sip.*.sandbox", Flag, "false", "The sandbox's line: dials +999 numbers on this machine and nothing else."),
     key(
@@ -327,6 +380,12 @@ pub const KEYS: &[Key] = &[
         Texts("prefixes", values::prefix, 1000),
         "[]",
         "Prefixes that may not be called; wins over allow.",
+    ),
+    key(
+        "dial.calls_per_minute",
+        Integer(0, 100_000),
+        "0",
+        "Calls that may begin within any minute on all lines and nodes together; 0: no limit.",
     ),
     key(
         "dial.retry.busy",
@@ -451,6 +510,18 @@ pub const KEYS: &[Key] = &[
         Text("an address with a port", |s| values::listen(s).map(drop)),
         "\"127.0.0.1:8080\"",
         "Status page, /livez and /readyz; left out: nowhere. Beyond loopback the page masks numbers.",
+    ),
+    key(
+        "web.proxy_protocol_from",
+        Texts("networks", |s| values::network(s).map(drop), 100),
+        "[]",
+        "Load balancers: from these a PROXY protocol header is demanded, from all others it is never read.",
+    ),
+    unset(
+        "web.health",
+        Text("an address with a port", |s| values::listen(s).map(drop)),
+        "\"0.0.0.0:8100\"",
+        "/livez, /readyz and /metrics alone, from every process whatever its roles: for load balancers; left out: nowhere.",
     ),
     refused("web.login", NO_WEB_LOGIN, "remove web.login and keep web.listen on loopback"),
     refused("web.tls", NO_WEB_LOGIN, "remove web.tls and put a TLS proxy in front of web.listen"),

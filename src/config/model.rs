@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::inbound::Rule;
@@ -18,6 +18,9 @@ pub struct Config {
     pub node: String,
     /// What this process does.
     pub roles: Vec<Role>,
+    /// How long a draining node still takes connections; none: as long as is usual, and at a stop only where there are
+    /// other nodes.
+    pub drain_grace: Option<Duration>,
     /// Where the store file, documents, sockets and spools lie.
     pub data: PathBuf,
     /// `[store]`
@@ -66,12 +69,136 @@ words!(Role {
 /// `[store]`
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// SQLite file; `faxwell.db` in the data directory by default.
-    pub database: PathBuf,
-    /// Directory of documents; `documents` in the data directory by default.
-    pub documents: PathBuf,
+    /// Where the rows are.
+    pub database: Database,
+    /// Where documents are; `documents` in the data directory by default.
+    pub documents: DocumentsPlace,
+    /// File of the keys that seal them; none: they lie in the clear.
+    pub keys: Option<PathBuf>,
+    /// Servers besides the one that writes that must have each commit; 0: not asked.
+    pub min_copies: u32,
     /// How long what is kept.
     pub retain: RetainConfig,
+}
+
+/// `database` of `[store]`, and what belongs to it.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// SQLite file; `faxwell.db` in the data directory by default.
+    File(PathBuf),
+    /// PostgreSQL.
+    Postgres(PostgresConfig),
+}
+
+impl Database {
+    /// The file, when it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Postgres(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Postgres(postgres) => f.write_str(&postgres.url),
+        }
+    }
+}
+
+/// How PostgreSQL is reached.
+#[derive(Debug, Clone)]
+pub struct PostgresConfig {
+    /// `postgres://user@host:port/database?sslmode=…`, without a password.
+    pub url: String,
+    /// `host[:port]` of every server that may be the primary; those of the URL when empty.
+    pub hosts: Vec<String>,
+    /// The user's password.
+    pub password: Option<String>,
+    /// Certificate authority of the servers; the system's when none.
+    pub tls_ca: Option<PathBuf>,
+    /// Connections of this process at once.
+    pub connections: usize,
+}
+
+/// `documents` of `[store]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DocumentsPlace {
+    /// A directory of this machine, or one that all nodes share.
+    Directory(PathBuf),
+    /// A bucket.
+    Bucket(BucketConfig),
+}
+
+impl DocumentsPlace {
+    /// The directory, when it is one.
+    pub fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(path) => Some(path),
+            Self::Bucket(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for DocumentsPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory(path) => path.display().fmt(f),
+            Self::Bucket(bucket) => bucket.fmt(f),
+        }
+    }
+}
+
+impl From<&Path> for DocumentsPlace {
+    fn from(path: &Path) -> Self {
+        Self::Directory(path.to_owned())
+    }
+}
+
+impl From<PathBuf> for DocumentsPlace {
+    fn from(path: PathBuf) -> Self {
+        Self::Directory(path)
+    }
+}
+
+/// A bucket of an S3 server. What is none comes from the environment, as for other programs that talk to S3.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BucketConfig {
+    /// Its name.
+    pub bucket: String,
+    /// What the names of all objects begin with; may be empty.
+    pub prefix: String,
+    /// `http://host:port` or `https://…`.
+    pub endpoint: Option<String>,
+    /// As in `eu-central-1`.
+    pub region: Option<String>,
+    /// `store.s3.access_key`
+    pub access_key: Option<String>,
+    /// `store.s3.secret_key`
+    pub secret_key: Option<String>,
+}
+
+impl std::fmt::Display for BucketConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "s3://{}", self.bucket)?;
+        if !self.prefix.is_empty() {
+            write!(f, "/{}", self.prefix)?;
+        }
+        if let Some(endpoint) = &self.endpoint {
+            write!(f, " at {endpoint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for BucketConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without its credentials.
+        write!(f, "BucketConfig({self})")
+    }
 }
 
 /// `retain = { … }` of `[store]`: counted from the end of a fax.
@@ -90,6 +217,8 @@ pub struct SmtpConfig {
     pub listen: Vec<SocketAddr>,
     /// Networks that may submit without login. Empty: nobody may.
     pub relay: Vec<ipnet::IpNet>,
+    /// Load balancers that say who the client is, by the PROXY protocol.
+    pub proxy_protocol_from: Vec<ipnet::IpNet>,
     /// Reverse-paths that may fax, with `*` as wildcard; empty: any.
     pub senders: Vec<String>,
     /// Largest mail, octets.
@@ -136,8 +265,10 @@ pub struct SipConfig {
     pub password: Option<String>,
     /// Caller ID and station ID.
     pub number: String,
-    /// Calls at once.
+    /// Calls at once, on all nodes together.
     pub channels: u32,
+    /// Calls that may begin within any minute, on all nodes together; none: no limit.
+    pub calls_per_minute: Option<u32>,
     /// T.38 settings.
     pub t38: T38Config,
     /// Whether this is the sandbox's line: the only one that dials +999 numbers, and nothing else leaves through it.
@@ -176,6 +307,8 @@ pub struct DialConfig {
     pub allow: Vec<String>,
     /// Prefixes that may not; they win over `allow`.
     pub deny: Vec<String>,
+    /// Calls that may begin within any minute on all lines and nodes together; none: no limit.
+    pub calls_per_minute: Option<u32>,
     /// When to call again.
     pub retry: RetryConfig,
     /// `[dial.route.NAME]`, by name.
@@ -255,11 +388,18 @@ pub struct InboundConfig {
 pub struct WebConfig {
     /// Where console, API and health listen; none: nowhere but the local control socket.
     pub listen: Option<SocketAddr>,
+    /// Load balancers that say who the client is, by the PROXY protocol.
+    pub proxy_protocol_from: Vec<ipnet::IpNet>,
+    /// Where health alone is answered, whatever the roles are; none: nowhere.
+    pub health: Option<SocketAddr>,
 }
+
+/// Name of the control socket in a data directory.
+pub const CONTROL_SOCKET: &str = "control.sock";
 
 impl Config {
     /// The control socket that commands use.
     pub fn control_socket(&self) -> PathBuf {
-        self.data.join("control.sock")
+        self.data.join(CONTROL_SOCKET)
     }
 }

@@ -243,7 +243,14 @@ impl Position {
 fn without_secret(line: &str) -> String {
     let Some((name, value)) = line.split_once('=') else { return line.to_owned() };
     let names_source = value.trim_start().starts_with('{') && (value.contains("file") || value.contains("env"));
-    if looks_secret(name) && !names_source { format!("{name}= …") } else { line.to_owned() }
+    let shows_one = (looks_secret(name) && !names_source) || has_user_with_password(value);
+    if shows_one { format!("{name}= …") } else { line.to_owned() }
+}
+
+/// As in `scheme://user:password@host`.
+fn has_user_with_password(value: &str) -> bool {
+    let Some((_, rest)) = value.split_once("://") else { return false };
+    rest.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
 }
 
 /// Whether a setting's name is, or is probably meant to be, that of a secret.

@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn the_sandbox_writes_below_its_data_and_waits_for_nothing() {
         let config = Config::sandbox(PathBuf::from("/data"), 3000);
-        assert_eq!(config.store.database, Path::new("/data/faxwell.db"));
+        assert_eq!(config.store.database.file(), Some(Path::new("/data/faxwell.db")));
         assert!(matches!(&config.delivery.to, DeliveryTarget::Maildir(path) if path == Path::new("/data/mailbox")));
         assert_eq!(config.dial.retry.busy.wait, Duration::from_secs(2));
         assert_eq!(config.domain, "fax.local");

@@ -298,20 +298,105 @@ pub fn sip_server(text: &str) -> Parsed<()> {
 
 /// A path of the local file system.
 pub fn path(text: &str) -> Parsed<()> {
-    for (prefix, what) in [("postgres://", "PostgreSQL"), ("postgresql://", "PostgreSQL"), ("s3://", "S3")] {
-        if text.starts_with(prefix) {
-            let message = format!("\"{text}\": {what} is not built yet in this version");
-            return Err(Fault::unsupported(
-                message,
-                "leave the key out (SQLite and a directory below `data`), or write a local path",
-            ));
-        }
-    }
     if text.is_empty() || text.contains('\0') || text.contains("://") {
         return Err(Fault::invalid(
             format!("\"{text}\" is not a local path"),
             "write a path; relative ones begin at this file's folder",
         ));
+    }
+    Ok(())
+}
+
+/// A path, or the URL of a bucket.
+pub fn documents(text: &str) -> Parsed<()> {
+    if text.starts_with("s3://") { bucket(text).map(drop) } else { path(text) }
+}
+
+/// What the URL of a bucket says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BucketUrl {
+    /// Its name.
+    pub bucket: String,
+    /// What the names of its objects begin with, without slashes around.
+    pub prefix: String,
+    /// `http://host:port` or `https://…`, without a slash behind.
+    pub endpoint: Option<String>,
+    /// As in `eu-central-1`.
+    pub region: Option<String>,
+}
+
+/// `s3://bucket[/prefix][?endpoint=http://host:port][&region=…]`
+pub fn bucket(text: &str) -> Parsed<BucketUrl> {
+    let fix = "write it as in \"s3://fax-docs?endpoint=https://s3.example.com&region=eu-central-1\"";
+    let fault = |why: String| Fault::invalid(why, fix);
+    let rest = text.strip_prefix("s3://").ok_or_else(|| fault(format!("\"{text}\" is no s3:// URL")))?;
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (name, prefix) = place.split_once('/').unwrap_or((place, ""));
+    if name.contains('@') || name.contains(':') {
+        let why = "credentials and servers do not stand before the bucket of an s3:// URL".to_owned();
+        let fix =
+            "write the server as ?endpoint=…, and the credentials as store.s3 = { access_key = …, secret_key = … }";
+        return Err(Fault::invalid(why, fix));
+    }
+    // As S3 names buckets.
+    let sound = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    if !(3..=63).contains(&name.len()) || !name.chars().all(sound) {
+        return Err(fault(format!("\"{name}\" is no name of a bucket")));
+    }
+    let prefix = prefix.trim_matches('/');
+    let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '/');
+    if prefix.len() > 200 || prefix.contains("//") || !prefix.chars().all(sound) {
+        return Err(fault(format!("\"{prefix}\" is no prefix: at most 200 letters, digits and -._/")));
+    }
+    let mut url = BucketUrl { bucket: name.to_owned(), prefix: prefix.to_owned(), ..BucketUrl::default() };
+    for (key, value) in query.split('&').filter(|part| !part.is_empty()).map(|p| p.split_once('=').unwrap_or((p, ""))) {
+        let value = value.trim_end_matches('/');
+        match key {
+            "endpoint" if value.starts_with("http://") || value.starts_with("https://") => {
+                url.endpoint = Some(value.to_owned());
+            }
+            "endpoint" => {
+                return Err(fault(format!("the endpoint \"{value}\" is not http://HOST:PORT or https://HOST")));
+            }
+            "region" if !value.is_empty() => url.region = Some(value.to_owned()),
+            "region" => return Err(fault("the region of the bucket is empty".to_owned())),
+            other => return Err(fault(format!("an s3:// URL has no setting \"{other}\"; it has endpoint and region"))),
+        }
+    }
+    Ok(url)
+}
+
+/// A path, or the URL of a PostgreSQL database without a password in it.
+pub fn database(text: &str) -> Parsed<()> {
+    let Some(rest) = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://")) else {
+        return path(text);
+    };
+    let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    if user.contains(':') {
+        return Err(Fault::invalid(
+            "a password in the URL of a database",
+            "take it out, and write store.password = { file = \"secrets/store\" }",
+        ));
+    }
+    if name.split('?').next().unwrap_or_default().is_empty() {
+        return Err(Fault::invalid(
+            format!("\"{text}\" names no database"),
+            "write it as in \"postgres://faxwell@db1:5432/faxwell\"",
+        ));
+    }
+    Ok(())
+}
+
+/// `host` or `host:port` of a database server.
+pub fn database_host(text: &str) -> Parsed<()> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    if host.is_empty() || !host.chars().all(sound) || port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Err(Fault::invalid(format!("\"{text}\" is no host with a port"), "write it as in \"db1:5432\""));
     }
     Ok(())
 }

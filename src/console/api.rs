@@ -1,7 +1,5 @@
 //! `/api/v1` and health.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
@@ -199,6 +197,7 @@ pub(super) async fn status(State(console): State<Console>) -> Result<Json<Status
 pub(super) async fn status_view(console: &Console) -> Result<StatusView, Problem> {
     let config = &console.services.config;
     let store = &console.services.store;
+    let now = store.now().await?;
     let mut view = StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node: config.node.clone(),
@@ -206,7 +205,7 @@ pub(super) async fn status_view(console: &Console) -> Result<StatusView, Problem
         sandbox: !config.sip.is_empty() && config.sip.values().all(|line| line.sandbox),
         smtp: config.smtp.listen.iter().map(ToString::to_string).collect(),
         web: config.web.listen.map(|address| format!("http://{address}/")),
-        now: store.now().await?.to_string(),
+        now: now.to_string(),
         faxes: Default::default(),
         calls: 0,
         parked_facts: 0,
@@ -218,7 +217,7 @@ pub(super) async fn status_view(console: &Console) -> Result<StatusView, Problem
         lines: Vec::new(),
     };
     let (nodes, lines) = store.nodes_and_lines().await?;
-    view.count(store.counts().await?, &nodes, &lines);
+    view.count(store.counts().await?, &nodes, &lines, now);
     if console.access.shows_content() {
         view.storage = Some(console.services.storage.state().await);
     }
@@ -234,15 +233,19 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
+/// Counts alone, no name and no number of anybody.
+pub(super) async fn metrics(State(console): State<Console>) -> Response {
+    let text = console.services.figures.text().await;
+    ([(header::CONTENT_TYPE, crate::telemetry::metrics::MEDIA)], text).into_response()
+}
+
 /// `?role=smtp`
 #[derive(Debug, Deserialize)]
 pub(super) struct ReadyQuery {
     role: Option<String>,
 }
 
-/// A store that takes longer than this to say that it can be written is not ready: load balancers ask every few seconds.
-const READY_TIMEOUT: Duration = Duration::from_secs(2);
-
+/// Answered from what the process knows: it waits for nothing.
 pub(super) async fn readyz(State(console): State<Console>, Query(query): Query<ReadyQuery>) -> Response {
     let role = match query.role.as_deref().map(str::parse::<Role>).transpose() {
         Ok(role) => role,
@@ -251,17 +254,7 @@ pub(super) async fn readyz(State(console): State<Console>, Query(query): Query<R
                 .into_response();
         }
     };
-    let writable = async {
-        match tokio::time::timeout(READY_TIMEOUT, console.services.store.check_writable()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("the store did not answer within {READY_TIMEOUT:?}")),
-        }
-    };
-    let ready = match console.services.readiness.ready(role) {
-        Ok(()) => writable.await,
-        Err(why) => Err(why),
-    };
+    let ready = console.services.readiness.ready(role);
     match ready {
         Ok(()) => "ready\n".into_response(),
         Err(why) => {
@@ -276,6 +269,7 @@ pub(super) async fn no_such_page(State(console): State<Console>) -> Problem {
     let cause = match console.access {
         Access::Control => "no such address",
         Access::Sandbox => "no such address, or it is on the control socket only",
+        Access::Health => "this port answers /livez and /readyz alone",
         Access::Public => "no such address, or it is not shown without a login, which is not built yet",
     };
     Problem::new(StatusCode::NOT_FOUND, "not-found", "there is nothing here", cause, fix)

@@ -4,6 +4,7 @@
 //! <data>/control.sock (mode 0600)  everything: the commands come in here; who may open the socket is the administrator
 //! web.listen, sandbox on loopback  reading everything, and buttons for orders: there is nothing real to protect
 //! web.listen, otherwise            health, and a status page with masked numbers: there is no login yet
+//! web.health                       health alone, from every process whatever its roles
 //! ```
 //! What goes in are [`Services`], traits of what other stages do, so that no stage is imported. A store that does not
 //! answer is a 503 with cause and fix; health says so too (`/readyz`), while `/livez` only says that the process turns.
@@ -11,6 +12,7 @@
 
 mod api;
 mod journal;
+pub mod nodes;
 mod orders;
 mod page;
 mod problem;
@@ -41,7 +43,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Role};
 use crate::domain::{Cause, FaxId, MessageId};
+use crate::proxy::Door;
 use crate::store::{DocumentKey, Store};
+use crate::work::Hint;
 
 pub use orders::OrderBody;
 pub use problem::Problem;
@@ -122,6 +126,13 @@ pub trait Readiness: Send + Sync + 'static {
     fn ready(&self, role: Option<Role>) -> Result<(), String>;
 }
 
+/// Figures for a monitoring system.
+#[async_trait]
+pub trait Figures: Send + Sync + 'static {
+    /// All of them as OpenMetrics text. Waits for nothing for long.
+    async fn text(&self) -> String;
+}
+
 /// What the console needs of the rest.
 #[derive(Clone)]
 pub struct Services {
@@ -135,8 +146,12 @@ pub struct Services {
     pub pages: Arc<dyn Pages>,
     /// Keeps the store tidy.
     pub storage: Arc<dyn Storage>,
+    /// Counts.
+    pub figures: Arc<dyn Figures>,
     /// Knows whether the stages run.
     pub readiness: Arc<dyn Readiness>,
+    /// Woken when an order to a node was given here.
+    pub node_ordered: Hint,
     /// Lets the pretend fax machine call; the sandbox only.
     pub test_calls: Option<Arc<dyn received::TestCalls>>,
 }
@@ -150,6 +165,8 @@ pub enum Access {
     Sandbox,
     /// Everybody: health, and masked states.
     Public,
+    /// Load balancers: health alone.
+    Health,
 }
 
 impl Access {
@@ -162,7 +179,7 @@ impl Access {
 
     /// Whether mails, pages and whole numbers are shown.
     fn shows_content(self) -> bool {
-        self != Self::Public
+        matches!(self, Self::Control | Self::Sandbox)
     }
 }
 
@@ -190,14 +207,20 @@ const ROUTE_BYTES_MAX: usize = 64 << 10;
 pub fn router(services: Services, access: Access) -> Router {
     let body_max = usize::try_from(services.config.smtp.max_size_bytes + SUBMIT_SLACK_BYTES).unwrap_or(usize::MAX);
     let mut router = Router::new()
-        .route("/", get(page::overview))
-        .route("/style.css", get(page::style))
         .route("/livez", get(api::livez))
         .route("/readyz", get(api::readyz))
-        .route("/api/v1/status", get(api::status));
+        .route("/metrics", get(api::metrics));
+    if access != Access::Health {
+        router = router
+            .route("/", get(page::overview))
+            .route("/style.css", get(page::style))
+            .route("/api/v1/status", get(api::status));
+    }
     if access.shows_content() {
         router = router
             .route("/faxes/{id}", get(page::fax))
+            .route("/nodes", get(nodes::show))
+            .route("/api/v1/nodes", get(nodes::list))
             .route("/received", get(received_page::list))
             .route("/received/{id}", get(received_page::one))
             .route("/tray", get(page::tray))
@@ -225,8 +248,11 @@ pub fn router(services: Services, access: Access) -> Router {
             .route("/api/v1/sandbox/receive", post(received::test_call).layer(DefaultBodyLimit::max(ORDER_BYTES_MAX)))
             .route("/api/v1/submit", post(api::submit).layer(DefaultBodyLimit::max(body_max)))
             .route("/api/v1/faxes/{id}/{order}", post(orders::order).layer(DefaultBodyLimit::max(ORDER_BYTES_MAX)))
+            .route("/api/v1/nodes/{name}/{order}", post(nodes::order).layer(DefaultBodyLimit::max(ORDER_BYTES_MAX)))
             .route("/api/v1/faxes/{id}/keep", post(storage::keep))
             .route("/api/v1/prune", post(storage::prune))
+            .route("/api/v1/storage/rotate-keys", post(storage::rotate_keys))
+            .route("/api/v1/storage/seal", post(storage::seal))
             .route("/api/v1/backup", post(storage::backup));
     }
     if access == Access::Sandbox {
@@ -318,13 +344,35 @@ pub async fn bind_control(path: &Path) -> Result<UnixListener, ConsoleError> {
     Ok(listener)
 }
 
-/// Opens `web.listen`.
-pub async fn bind_web(address: SocketAddr) -> Result<TcpListener, ConsoleError> {
-    TcpListener::bind(address).await.map_err(|source| ConsoleError::Listen {
+/// Opens `web.listen` or `web.health`, where `balancers` say who the client is.
+pub async fn bind_web(address: SocketAddr, balancers: &[ipnet::IpNet]) -> Result<WebDoor, ConsoleError> {
+    let opened = TcpListener::bind(address).await.and_then(|listener| Door::open(listener, balancers));
+    opened.map(WebDoor).map_err(|source| ConsoleError::Listen {
         place: address.to_string(),
         source,
-        fix: "use another port (web.listen, or demo --port N), or stop what listens there".to_owned(),
+        fix: "use another port (web.listen, web.health, or demo --port N), or stop what listens there".to_owned(),
     })
+}
+
+/// `web.listen`, opened.
+#[derive(Debug)]
+pub struct WebDoor(Door);
+
+impl axum::serve::Listener for WebDoor {
+    type Io = tokio::net::TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        match self.0.accept().await {
+            Some(client) => client,
+            // Nobody closes it; it is dropped when the server ends.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        Ok(self.0.local_addr())
+    }
 }
 
 /// How long requests under way may take after the stop.

@@ -40,14 +40,19 @@ pub(super) async fn order(
     body: Bytes,
 ) -> Result<Json<OrderView>, Problem> {
     let order = parse(&order)?;
+    let body = self::body(&headers, &body)?;
+    Ok(Json(carry_out(&console, &id, order, &body).await?))
+}
+
+/// The body of an order that a program gives.
+pub(super) fn body(headers: &HeaderMap, body: &[u8]) -> Result<OrderBody, Problem> {
     // A form of another site can send text, but no JSON.
     let media = headers.get(header::CONTENT_TYPE).and_then(|media| media.to_str().ok()).unwrap_or("");
     if !media.starts_with("application/json") {
         return Err(Problem::bad_request("the body must be JSON", "send it as Content-Type: application/json"));
     }
-    let body = serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("the body: {error}"), "send {} or {\"by\":\"anna\"}"))?;
-    Ok(Json(carry_out(&console, &id, order, &body).await?))
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::bad_request(format!("the body: {error}"), "send {} or {\"by\":\"anna\"}"))
 }
 
 fn parse(order: &str) -> Result<OrderName, Problem> {
@@ -111,7 +116,7 @@ pub(super) async fn find(console: &Console, id: &str) -> Result<EventsOf, Proble
 }
 
 /// One short line, whatever was sent.
-fn who(by: Option<&str>) -> String {
+pub(super) fn who(by: Option<&str>) -> String {
     let by: String = by.unwrap_or("").chars().filter(|c| !c.is_control()).take(BY_CHARS_MAX).collect();
     let by = by.trim();
     if by.is_empty() { "the administrator".to_owned() } else { by.to_owned() }

@@ -24,6 +24,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("files.html", include_str!("../../templates/console/files.html")),
         ("received.html", include_str!("../../templates/console/received.html")),
         ("received-fax.html", include_str!("../../templates/console/received-fax.html")),
+        ("nodes.html", include_str!("../../templates/console/nodes.html")),
         ("problem.html", include_str!("../../templates/console/problem.html")),
     ];
     for (name, source) in sources {

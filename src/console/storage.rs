@@ -16,11 +16,11 @@ use hyper::body::Bytes;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::view::{CopyLine, CopyView, PruneView, StorageView};
+use super::view::{CopyLine, CopyView, PruneView, SealingView, StorageView};
 use super::watch::Lines;
 use super::{Console, Problem, api};
 use crate::domain::{Cause, ShortId};
-use crate::store::EventsOf;
+use crate::store::{DocumentKey, EventsOf};
 
 /// Keeps the store tidy: maintenance's work.
 #[async_trait]
@@ -31,6 +31,10 @@ pub trait Storage: Send + Sync + 'static {
     async fn prunable(&self) -> Result<PruneView, String>;
     /// How much is kept.
     async fn state(&self) -> StorageView;
+    /// Wraps the keys of some documents with the newest key, those behind `after`.
+    async fn rewrap(&self, after: Option<DocumentKey>) -> Result<SealingView, String>;
+    /// Seals some documents that lie in the clear, those behind `after`.
+    async fn seal(&self, after: Option<DocumentKey>) -> Result<SealingView, String>;
     /// A copy of the store; what it names is kept until the answer is dropped.
     async fn copy(&self) -> Result<StoreCopy, String>;
 }
@@ -72,6 +76,26 @@ pub(super) async fn prune(
     let storage = &console.services.storage;
     let view = if query.dry_run { storage.prunable().await } else { storage.prune().await };
     view.map(Json).map_err(failed)
+}
+
+/// `?after=HASH`
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct AfterQuery {
+    after: Option<DocumentKey>,
+}
+
+pub(super) async fn rotate_keys(
+    State(console): State<Console>,
+    Query(query): Query<AfterQuery>,
+) -> Result<Json<SealingView>, Problem> {
+    console.services.storage.rewrap(query.after).await.map(Json).map_err(failed)
+}
+
+pub(super) async fn seal(
+    State(console): State<Console>,
+    Query(query): Query<AfterQuery>,
+) -> Result<Json<SealingView>, Problem> {
+    console.services.storage.seal(query.after).await.map(Json).map_err(failed)
 }
 
 /// `?held=false`

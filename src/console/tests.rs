@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::domain::{FaxOptions, NoticeId, NoticeKind, NotifyOn, Outcome, ReceivedFaxId, ReceivedFormat, SystemClock};
 use crate::store::{
-    DocumentRef, FinalEnd, NewFax, NewMessage, NewNotice, NewReceived, Owner, ReceivedEnd, ReceivedPage, RenderedPages,
-    Source, SqliteSettings, SqliteStore,
+    DocumentRef, FinalEnd, NewFax, NewMessage, NewNotice, NewReceived, Owner, Placement, ReceivedEnd, ReceivedPage,
+    RenderedPages, Source, SqlStore, SqliteSettings,
 };
 
 struct Played {
@@ -60,8 +60,21 @@ impl Storage for Played {
     async fn state(&self) -> view::StorageView {
         view::StorageView::default()
     }
+    async fn rewrap(&self, after: Option<DocumentKey>) -> Result<view::SealingView, String> {
+        Ok(view::SealingView { done: 1, damaged: 0, next: after.map(|key| key.to_string()) })
+    }
+    async fn seal(&self, _: Option<DocumentKey>) -> Result<view::SealingView, String> {
+        Err("store.keys is not set".to_owned())
+    }
     async fn copy(&self) -> Result<StoreCopy, String> {
         Err("no room for a copy".to_owned())
+    }
+}
+
+#[async_trait]
+impl Figures for Played {
+    async fn text(&self) -> String {
+        "# EOF\n".to_owned()
     }
 }
 
@@ -79,7 +92,7 @@ struct Bench {
     dir: tempfile::TempDir,
     services: Services,
     played: Arc<Played>,
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     stop: CancellationToken,
 }
 
@@ -93,9 +106,10 @@ impl Bench {
     async fn new(access: Access) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = Arc::new(Config::sandbox(dir.path().to_owned(), 2525));
-        let store = SqliteStore::open(dir.path().join("faxwell.db"), Arc::new(SystemClock), SqliteSettings::default())
-            .await
-            .unwrap();
+        let store =
+            SqlStore::open_sqlite(dir.path().join("faxwell.db"), Arc::new(SystemClock), SqliteSettings::default())
+                .await
+                .unwrap();
         let store = Arc::new(store);
         let played = Arc::new(Played { submissions: Mutex::default(), draining: false.into() });
         let services = Services {
@@ -104,7 +118,9 @@ impl Bench {
             submit: Arc::clone(&played) as Arc<dyn Submit>,
             pages: Arc::clone(&played) as Arc<dyn Pages>,
             storage: Arc::clone(&played) as Arc<dyn Storage>,
+            figures: Arc::clone(&played) as Arc<dyn Figures>,
             readiness: Arc::clone(&played) as Arc<dyn Readiness>,
+            node_ordered: Hint::new(),
             test_calls: None,
         };
         let stop = CancellationToken::new();
@@ -253,7 +269,9 @@ impl Bench {
 fn document(bytes: Vec<u8>) -> DocumentRef {
     use sha2::Digest as _;
     let key = DocumentKey(sha2::Sha256::digest(&bytes).into());
-    DocumentRef { key, size_bytes: bytes.len() as u64, media: "message/rfc822".to_owned(), inline: Some(bytes) }
+    let size_bytes = bytes.len() as u64;
+    let placement = Placement { inline: Some(bytes), ..Placement::default() };
+    DocumentRef { key, size_bytes, media: "message/rfc822".to_owned(), placement }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -472,6 +490,18 @@ async fn without_a_login_the_network_sees_health_and_masked_states_only() {
     }
     assert_eq!(bench.get("/livez").await, (StatusCode::OK, "ok\n".to_owned()));
     assert_eq!(bench.get("/readyz").await, (StatusCode::OK, "ready\n".to_owned()));
+    bench.played.draining.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(bench.get("/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_port_for_load_balancers_answers_health_and_nothing_else() {
+    let bench = Bench::new(Access::Health).await;
+    assert_eq!(bench.get("/livez").await, (StatusCode::OK, "ok\n".to_owned()));
+    assert_eq!(bench.get("/readyz").await, (StatusCode::OK, "ready\n".to_owned()));
+    for path in ["/", "/style.css", "/api/v1/status", "/api/v1/faxes", "/received", "/tray"] {
+        assert_eq!(bench.get(path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
     bench.played.draining.store(true, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(bench.get("/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::nodes::Standing;
 use crate::domain::page::words;
 use crate::domain::{Cause, Class, FaxId, FaxState, NoticeKind, NoticeState, Timestamp};
 use crate::store::{
@@ -367,15 +368,26 @@ pub struct PruneView {
     pub done: bool,
 }
 
+/// What was done about the keys of some documents.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SealingView {
+    /// Documents that were changed.
+    pub done: u64,
+    /// Documents that could not be read, and stay as they are.
+    pub damaged: u64,
+    /// Ask again from here; none when there is nothing left.
+    pub next: Option<String>,
+}
+
 /// Where a backup takes everything from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyView {
     /// The copy of the store.
     pub store: std::path::PathBuf,
-    /// The directory of documents.
-    pub documents: std::path::PathBuf,
-    /// The data directory.
-    pub data: std::path::PathBuf,
+    /// The directory of documents; none when they are in a bucket, which the configuration names.
+    pub documents: Option<std::path::PathBuf>,
+    /// The file of keys that seal them; none when they lie in the clear.
+    pub keys: Option<std::path::PathBuf>,
     /// The node.
     pub node: String,
     /// When the copy was taken.
@@ -409,6 +421,12 @@ pub struct NodeView {
     pub seen_at: String,
     /// Whether it is being taken out of service.
     pub draining: bool,
+    /// How it stands.
+    pub standing: Standing,
+    /// Who ordered it out of service, until it is resumed.
+    pub drain_ordered_by: Option<String>,
+    /// When.
+    pub drain_ordered_at: Option<String>,
 }
 
 /// A line.
@@ -593,20 +611,21 @@ impl From<&Event> for EventView {
 
 impl StatusView {
     /// Fills in what the store counts.
-    pub fn count(&mut self, counts: Counts, nodes: &[NodeState], lines: &[LineState]) {
+    pub fn count(&mut self, counts: Counts, nodes: &[NodeState], lines: &[LineState], now: Timestamp) {
         self.faxes = counts.faxes;
         self.calls = counts.calls;
         self.parked_facts = counts.parked_facts;
         self.notices = counts.notices;
         self.oldest_waiting = counts.oldest_waiting.map(at);
         self.causes_24h = counts.causes_24h;
-        self.nodes = nodes.iter().map(NodeView::from).collect();
+        self.nodes = nodes.iter().map(|node| NodeView::new(node, now)).collect();
         self.lines = lines.iter().map(LineView::from).collect();
     }
 }
 
-impl From<&NodeState> for NodeView {
-    fn from(node: &NodeState) -> Self {
+impl NodeView {
+    /// As it is at this time by the store's clock.
+    pub(super) fn new(node: &NodeState, now: Timestamp) -> Self {
         Self {
             node: node.owner.node.clone(),
             version: node.version.clone(),
@@ -614,6 +633,9 @@ impl From<&NodeState> for NodeView {
             started_at: at(node.started_at),
             seen_at: at(node.seen_at),
             draining: node.draining,
+            standing: Standing::of(node, now),
+            drain_ordered_by: node.ordered.as_ref().map(|order| order.by.clone()),
+            drain_ordered_at: node.ordered.as_ref().map(|order| at(order.at)),
         }
     }
 }

@@ -442,6 +442,27 @@ impl Store for Notices {
     async fn check_writable(&self) -> Result<()> {
         elsewhere()
     }
+    async fn health(&self) -> Result<StoreHealth> {
+        elsewhere()
+    }
+    async fn line_use(&self) -> Result<Vec<LineUse>> {
+        elsewhere()
+    }
+    async fn begin_incoming(&self, _: &Owner, _: NewIncoming, _: Duration) -> Result<()> {
+        elsewhere()
+    }
+    async fn end_incoming(&self, _: Uuid) -> Result<()> {
+        elsewhere()
+    }
+    async fn drain_node(&self, _: &str, _: &str) -> Result<()> {
+        elsewhere()
+    }
+    async fn resume_node(&self, _: &str, _: &str) -> Result<()> {
+        elsewhere()
+    }
+    async fn drain_order(&self, _: &str) -> Result<Option<DrainOrder>> {
+        elsewhere()
+    }
     async fn submit(&self, _: NewMessage) -> Result<Submitted> {
         elsewhere()
     }
@@ -482,6 +503,9 @@ impl Store for Notices {
         elsewhere()
     }
     async fn renew(&self, _: &Owner, _: &[Lease], _: Duration) -> Result<Vec<Lease>> {
+        elsewhere()
+    }
+    async fn secret(&self, _: &str, _: &[u8]) -> Result<Vec<u8>> {
         elsewhere()
     }
     async fn take_back(&self, _: &Owner) -> Result<TakenBack> {
@@ -619,7 +643,28 @@ impl Store for Notices {
     async fn mark_unreferenced(&self, _: Option<DocumentKey>, _: u32, _: Duration) -> Result<Marked> {
         elsewhere()
     }
-    async fn needed_documents(&self, _: &[DocumentKey]) -> Result<Vec<DocumentKey>> {
+    async fn needed_objects(&self, _: &[ObjectName]) -> Result<Vec<ObjectName>> {
+        elsewhere()
+    }
+    async fn sealers(&self) -> Result<Vec<(String, u64)>> {
+        elsewhere()
+    }
+    async fn sealed_otherwise(&self, _: &str, _: Option<DocumentKey>, _: u32) -> Result<Vec<(DocumentKey, SealedKey)>> {
+        elsewhere()
+    }
+    async fn rewrap(&self, _: Vec<Rewrapped>) -> Result<u64> {
+        elsewhere()
+    }
+    async fn unsealed(&self, _: Option<DocumentKey>, _: u32) -> Result<Vec<(DocumentKey, u64, Placement)>> {
+        elsewhere()
+    }
+    async fn seal(&self, _: DocumentKey, _: Placement) -> Result<bool> {
+        elsewhere()
+    }
+    async fn take_duty(&self, _: &Owner, _: &str, _: Duration) -> Result<bool> {
+        elsewhere()
+    }
+    async fn give_duty_back(&self, _: &Owner, _: &str) -> Result<()> {
         elsewhere()
     }
     async fn oldest_message(&self) -> Result<Option<Timestamp>> {
@@ -628,7 +673,7 @@ impl Store for Notices {
     async fn restored(&self, _: Unended, _: &str) -> Result<Restored> {
         elsewhere()
     }
-    async fn sweep_documents(&self, _: u32) -> Result<Vec<DocumentKey>> {
+    async fn sweep_documents(&self, _: u32) -> Result<Vec<ObjectName>> {
         elsewhere()
     }
     async fn backup_to(&self, _: &std::path::Path) -> Result<()> {

@@ -1,58 +1,86 @@
 //! Documents: mails as they came, pages as they are sent, by the SHA-256 of their bytes.
 //!
-//! Putting: small documents (16 KiB) come back inline and go into the transaction of the row that names them; larger
-//! ones are written to a file `sha256/ab/cd/<hex>` and synced, file and directories, before `put` returns. So bytes
-//! are durable before any row names them: a crash in between leaves an orphan file, never a dangling row. The same
-//! bytes are stored once. Getting: every read checks the hash; a mismatch is an error that names the document.
-//! Removing (`sweep`): rows go first, then files that no row needs and that nobody has put for a while.
+//! ```text
+//! put ─► hash ─► 16 KiB or less ─► [seal] ─► inline, for the transaction of the row that names it
+//!           └──► more ─► a directory in the clear: sha256/ab/cd/<hash>
+//!                   └──► a bucket, or sealed: known and young? its row ─► else [seal] ─► drawn/ab/cd/<name>
+//! ```
+//! Bytes are durable before `put` returns, so before any row names them: a crash in between leaves an object that no row
+//! needs, never a dangling row. The same bytes are one row: the row that was there first keeps its object, and the other
+//! object goes with the next sweep. With `store.keys` every document has a key of its own, wrapped in its row (`envelope`):
+//! when the row loses it, the bytes are unreadable wherever copies of them lie. Getting: every read checks the hash; a
+//! mismatch is an error that names the document. Removing (`maintain/retention`): rows go first, then objects that no row
+//! needs and that nobody has put for a day.
 //!
-//! Failure: below the minimum of free space nothing is taken any more ([`DocumentsError::Full`], SMTP answers 452
-//! 4.3.1, RFC 3463 §3.4), so that the store keeps room for the notices of what was accepted.
+//! Failure: below the minimum of free space in a directory nothing is taken any more ([`DocumentsError::Full`], SMTP answers
+//! 452 4.3.1, RFC 3463 §3.4), so that the store keeps room for the notices of what was accepted. A bucket that is away is
+//! [`DocumentsError::Unavailable`] within some 20 s (SMTP answers 451).
 
+mod envelope;
 mod header_line;
-mod sweep;
+mod keys;
+mod objects;
+mod repository;
+mod sealing;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use object_store::local::LocalFileSystem;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
-use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use sha2::{Digest, Sha256};
-use tokio::sync::{RwLock, Semaphore};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tracing::warn;
+use uuid::Uuid;
 
+use crate::config::DocumentsPlace;
 use crate::domain::Timestamp;
-use crate::fault::crash_point;
-use crate::store::{DocumentKey, DocumentRef, Store, StoreError, StoredDocument};
+use crate::store::{DocumentKey, DocumentRef, ObjectName, Placement, Store, StoreError, StoredDocument};
 pub use header_line::header_line;
-pub use sweep::{FOLDERS, Kept, Listed, Removed, list, path_in};
+pub use keys::KeyRing;
+pub use objects::{BucketTimes, FOLDERS, Found, Listed, Removed, path_in};
+pub use repository::{Repository, stored_size};
+pub use sealing::Progress;
 
 /// Documents up to this size travel in SQL: a file of its own would cost more than its bytes.
 pub const INLINE_BYTES_MAX: usize = 16 * 1024;
 /// Hashing more than this is work for a blocking thread.
 const HASH_INLINE_BYTES_MAX: usize = 64 * 1024;
+/// From the last put of an object, or from the last row that named it, until it may go: far longer than any transaction.
+pub const OBJECTS_WAIT: Duration = Duration::from_secs(24 * 3600);
+/// An object that has half of that time left is named once more; an older one is written anew.
+const NAMED_AGAIN_WAIT: Duration = Duration::from_secs(12 * 3600);
 
-/// Limits of the repository.
+/// A repository that took something is not asked again for so long: each question costs a bucket a write.
+const CHECK_WAIT: Duration = Duration::from_secs(10);
+
+/// Limits of the repository, and its keys.
 #[derive(Debug, Clone)]
 pub struct DocumentsSettings {
     /// The largest document. TIFF-F of the longest fax stays far below.
     pub size_bytes_max: u64,
-    /// Nothing is put when less than this would stay free.
+    /// Nothing is put into a directory when less than this would stay free.
     pub free_bytes_min: u64,
     /// Puts at once: they sync in parallel, and each holds its bytes in memory.
     pub puts_max: usize,
+    /// Keys that seal and open; none: documents lie in the clear.
+    pub keys: Option<Arc<KeyRing>>,
+    /// How long a bucket is waited for.
+    pub times: BucketTimes,
 }
 
 impl Default for DocumentsSettings {
     fn default() -> Self {
-        Self { size_bytes_max: 256 << 20, free_bytes_min: 256 << 20, puts_max: 32 }
+        Self {
+            size_bytes_max: 256 << 20,
+            free_bytes_min: 256 << 20,
+            puts_max: 32,
+            keys: None,
+            times: BucketTimes::default(),
+        }
     }
 }
 
@@ -96,7 +124,20 @@ pub enum DocumentsError {
         /// What is wrong with it.
         why: String,
     },
-    /// The directory cannot be read or written now.
+    /// A key that is needed to read it is not there; with the key it is whole.
+    #[error(
+        "document {key} is sealed with the key \"{by}\", which this node does not have; fix: put its line into the file of store.keys"
+    )]
+    KeyMissing {
+        /// Which one.
+        key: DocumentKey,
+        /// Name of the key.
+        by: String,
+    },
+    /// The keys are not what they should be; the words say which, and the fix.
+    #[error("{0}")]
+    Keys(String),
+    /// The directory or the bucket cannot be read or written now.
     #[error("documents are not available: {0}")]
     Unavailable(String),
     /// The store cannot say where the document is.
@@ -107,45 +148,37 @@ pub enum DocumentsError {
 /// Shorthand.
 pub type Result<T> = std::result::Result<T, DocumentsError>;
 
-/// The repository of documents in a directory. Cheap to clone, one for the whole process.
+/// The documents of a gateway. Cheap to clone, one for the whole process.
 #[derive(Clone)]
 pub struct Documents {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    directory: PathBuf,
-    files: LocalFileSystem,
+    repository: Repository,
     store: Arc<dyn Store>,
     puts: Semaphore,
-    /// Puts share it, removing has it alone: a file is not taken away while somebody finds it there.
-    files_stay: Arc<RwLock<()>>,
-    /// Whoever copies the repository; nothing is removed meanwhile.
-    keepers: Arc<AtomicUsize>,
     settings: DocumentsSettings,
+    /// When the repository last took something.
+    checked: Mutex<Option<Instant>>,
 }
 
 impl Documents {
-    /// Opens the repository in `directory`, which is made if there is none. `store` knows the inline documents.
-    pub fn open(directory: impl AsRef<Path>, store: Arc<dyn Store>, settings: DocumentsSettings) -> Result<Self> {
-        let directory = directory.as_ref().to_path_buf();
-        let unavailable = |e: &dyn std::fmt::Display| {
-            let fix = "fix: the directory must be writable for the gateway";
-            DocumentsError::Unavailable(format!("cannot use {}: {e}; {fix}", directory.display()))
-        };
-        // For the gateway's user alone: these are other people's letters.
-        let mut private = std::fs::DirBuilder::new();
-        private.recursive(true).mode(0o700).create(&directory).map_err(|e| unavailable(&e))?;
-        // Without fsync, which is the default, a 250 after a put would be a lie.
-        let files = LocalFileSystem::new_with_prefix(&directory).map_err(|e| unavailable(&e))?.with_fsync(true);
+    /// Opens the repository; a directory is made if there is none. `store` knows where each document is.
+    pub fn open(place: impl Into<DocumentsPlace>, store: Arc<dyn Store>, settings: DocumentsSettings) -> Result<Self> {
+        let repository = Repository::open(&place.into(), settings.keys.clone(), settings.times)?;
         let puts = Semaphore::new(settings.puts_max.max(1));
-        let (files_stay, keepers) = (Arc::default(), Arc::default());
-        Ok(Self { inner: Arc::new(Inner { directory, files, store, puts, files_stay, keepers, settings }) })
+        Ok(Self { inner: Arc::new(Inner { repository, store, puts, settings, checked: Mutex::default() }) })
+    }
+
+    /// Where they lie, and their keys.
+    pub fn repository(&self) -> &Repository {
+        &self.inner.repository
     }
 
     /// Makes `bytes` durable, or gives them back inline for the transaction that names them.
     ///
-    /// Putting the same bytes again is free of effect and answers the same.
+    /// Putting the same bytes again is free of effect once a row names them.
     pub async fn put(&self, bytes: Vec<u8>, media: &str) -> Result<DocumentRef> {
         let size_bytes = bytes.len() as u64;
         let size_bytes_max = self.inner.settings.size_bytes_max;
@@ -155,46 +188,33 @@ impl Documents {
         let _permit = self.inner.puts.acquire().await.expect("the semaphore is never closed");
         self.check_space(size_bytes).await?;
         let (key, bytes) = hash(bytes).await?;
-        let media = media.to_owned();
-        if bytes.len() <= INLINE_BYTES_MAX {
-            return Ok(DocumentRef { key, size_bytes, media, inline: Some(bytes) });
-        }
-        self.write(&key, bytes).await?;
-        Ok(DocumentRef { key, size_bytes, media, inline: None })
+        let placement = self.place(&key, bytes).await?;
+        Ok(DocumentRef { key, size_bytes, media: media.to_owned(), placement })
     }
 
     /// The bytes of a document that the store knows, checked against its hash.
     pub async fn get(&self, key: &DocumentKey) -> Result<Vec<u8>> {
-        let bytes = match self.inner.store.document(key).await {
-            Ok(StoredDocument::Inline(bytes)) => bytes,
-            Ok(StoredDocument::Repository { size_bytes }) => self.read(key, size_bytes).await?,
-            Ok(StoredDocument::Pruned { at }) => return Err(DocumentsError::Pruned { key: *key, at }),
-            Err(StoreError::NotFound { .. }) => return Err(DocumentsError::NotFound(*key)),
-            Err(other) => return Err(other.into()),
-        };
-        let (found, bytes) = hash(bytes).await?;
-        if found != *key {
-            return Err(DocumentsError::Damaged { key: *key, why: format!("its bytes have the hash {found}") });
+        let (size_bytes, placement) = self.placement(key).await?;
+        match self.inner.repository.bytes(key, size_bytes, &placement).await {
+            Err(error @ DocumentsError::Damaged { .. }) => {
+                // Perhaps it was sealed, or removed, since the row was read.
+                let (size_bytes, now) = self.placement(key).await?;
+                if now == placement { Err(error) } else { self.inner.repository.bytes(key, size_bytes, &now).await }
+            }
+            other => other,
         }
-        Ok(bytes)
     }
 
     /// Whether the bytes of a document that [`Self::put`] answered are still there, whatever the store knows of it.
     pub async fn keeps(&self, document: &DocumentRef) -> Result<bool> {
-        if document.inline.is_some() {
-            return Ok(true);
-        }
-        match self.inner.files.head(&location(&document.key)).await {
-            Ok(found) => Ok(found.size == document.size_bytes),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(other) => Err(self.meaning(&document.key, other)),
-        }
+        let DocumentRef { key, size_bytes, placement, .. } = document;
+        Ok(self.inner.repository.lacks(key, *size_bytes, placement).await?.is_none())
     }
 
-    /// Errors when `size_bytes` more would leave less than the minimum of free space.
+    /// Errors when `size_bytes` more would leave less than the minimum of free space in a directory.
     pub async fn check_space(&self, size_bytes: u64) -> Result<()> {
-        let directory = self.inner.directory.clone();
-        let (free_bytes, directory) = blocking(move || Ok((free_bytes(&directory)?, directory))).await?;
+        let Some(directory) = self.inner.repository.directory().map(PathBuf::from) else { return Ok(()) };
+        let (free_bytes, directory) = blocking(move || Ok((objects::free_bytes(&directory)?, directory))).await?;
         let needed_bytes = self.inner.settings.free_bytes_min.saturating_add(size_bytes);
         if free_bytes < needed_bytes {
             return Err(DocumentsError::Full { directory, free_bytes, needed_bytes });
@@ -202,64 +222,101 @@ impl Documents {
         Ok(())
     }
 
-    async fn write(&self, key: &DocumentKey, bytes: Vec<u8>) -> Result<()> {
-        let location = location(key);
-        let size_bytes = bytes.len() as u64;
-        let payload = PutPayload::from(bytes);
-        let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        let _files_stay = self.inner.files_stay.read().await;
-        crash_point!("documents.unwritten");
-        match self.inner.files.put_opts(&location, payload.clone(), create).await {
-            Ok(_) => {}
-            Err(object_store::Error::AlreadyExists { .. }) => {
-                let stored = self.inner.files.head(&location).await.map_err(|e| self.meaning(key, e))?;
-                if stored.size != size_bytes {
-                    warn!(document = %key, found = stored.size, expected = size_bytes, "a damaged document is replaced");
-                    let replaced = self.inner.files.put(&location, payload).await;
-                    replaced.map_err(|e| self.meaning(key, e))?;
-                } else {
-                    // Perhaps no row names it any more. From now on it is as young as a new one, until ours does.
-                    let file = self.inner.directory.join(location.as_ref());
-                    blocking(move || touch(&file)).await?;
-                }
-            }
-            Err(other) => return Err(self.meaning(key, other)),
+    /// Whether the repository takes something now; else the error says why not. It may be asked every second: something is
+    /// written only when that was not done for some seconds, or failed the last time.
+    pub async fn check(&self) -> Result<()> {
+        self.check_space(0).await?;
+        let checked = *self.inner.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked.is_some_and(|at| at.elapsed() < CHECK_WAIT) {
+            return Ok(());
         }
-        crash_point!("documents.unsynced");
-        let file = self.inner.directory.join(location.as_ref());
-        let directory = self.inner.directory.clone();
-        blocking(move || sync_up_to(&file, &directory)).await
+        // Whoever does not wait for the answer leaves this as it was, to be asked again.
+        *self.inner.checked.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.inner.repository.check().await?;
+        *self.inner.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Ok(())
     }
 
-    async fn read(&self, key: &DocumentKey, size_bytes: u64) -> Result<Vec<u8>> {
-        let found = self.inner.files.get(&location(key)).await.map_err(|e| self.meaning(key, e))?;
-        if found.meta.size != size_bytes {
-            let why = format!("its file has {} bytes, not {size_bytes}", found.meta.size);
-            return Err(DocumentsError::Damaged { key: *key, why });
-        }
-        Ok(found.bytes().await.map_err(|e| self.meaning(key, e))?.into())
+    /// Errors when documents are sealed with a key that is not there.
+    pub async fn check_keys(&self) -> Result<()> {
+        self.inner.repository.check_keys(&self.inner.store.sealers().await?)
     }
 
-    fn meaning(&self, key: &DocumentKey, error: object_store::Error) -> DocumentsError {
-        if is_full(&error) {
-            let directory = self.inner.directory.clone();
-            let free_bytes = free_bytes(&directory).unwrap_or(0);
-            let needed_bytes = self.inner.settings.free_bytes_min;
-            return DocumentsError::Full { directory, free_bytes, needed_bytes };
+    async fn placement(&self, key: &DocumentKey) -> Result<(u64, Placement)> {
+        match self.inner.store.document(key).await {
+            Ok(StoredDocument::Kept { size_bytes, placement }) => Ok((size_bytes, placement)),
+            Ok(StoredDocument::Pruned { at }) => Err(DocumentsError::Pruned { key: *key, at }),
+            Err(StoreError::NotFound { .. }) => Err(DocumentsError::NotFound(*key)),
+            Err(other) => Err(other.into()),
         }
-        match error {
-            object_store::Error::NotFound { .. } => {
-                DocumentsError::Damaged { key: *key, why: "its file is missing".to_owned() }
+    }
+
+    async fn place(&self, key: &DocumentKey, bytes: Vec<u8>) -> Result<Placement> {
+        let repository = &self.inner.repository;
+        if bytes.len() <= INLINE_BYTES_MAX {
+            let (bytes, sealed) = repository.seal(key, bytes).await?;
+            return Ok(Placement { inline: Some(bytes), drawn: None, sealed });
+        }
+        if repository.keys.is_none() && repository.directory().is_some() {
+            repository.objects.create(&ObjectName::Content(*key), bytes).await?;
+            return Ok(Placement::default());
+        }
+        let bytes = match self.known(key, bytes).await? {
+            Known::There(placement) => return Ok(placement),
+            Known::No(bytes) => bytes,
+        };
+        self.write(key, bytes).await
+    }
+
+    /// Writes an object of its own.
+    async fn write(&self, key: &DocumentKey, bytes: Vec<u8>) -> Result<Placement> {
+        let repository = &self.inner.repository;
+        let drawn = Uuid::new_v4();
+        let (bytes, sealed) = repository.seal(key, bytes).await?;
+        repository.objects.create(&ObjectName::Drawn(drawn), bytes).await?;
+        Ok(Placement { inline: None, drawn: Some(drawn), sealed })
+    }
+
+    /// Looks whether a row has these bytes in an object that stays until another row can name it.
+    ///
+    /// An old one may go before that, when its row goes just now: it is written anew, and the row that is there keeps what
+    /// it has. One that is damaged or missing is mended.
+    async fn known(&self, key: &DocumentKey, bytes: Vec<u8>) -> Result<Known> {
+        let (size_bytes, placement) = match self.placement(key).await {
+            Ok(known) => known,
+            Err(DocumentsError::NotFound(_) | DocumentsError::Pruned { .. }) => return Ok(Known::No(bytes)),
+            Err(other) => return Err(other),
+        };
+        let Some(name) = placement.object(key) else { return Ok(Known::No(bytes)) };
+        let repository = &self.inner.repository;
+        let expected = stored_size(size_bytes, &placement);
+        match repository.find(&name).await? {
+            Some(found) if found.size_bytes == expected => {
+                let oldest = self.inner.store.now().await?.minus(NAMED_AGAIN_WAIT).to_system();
+                Ok(if found.at >= oldest { Known::There(placement) } else { Known::No(bytes) })
             }
-            other => DocumentsError::Unavailable(format!("{other}; fix: check {}", self.inner.directory.display())),
+            other => {
+                warn!(document = %key, found = ?other.map(|found| found.size_bytes), expected, "a damaged document is replaced");
+                let again = repository.seal_again(key, bytes, &placement).await?;
+                repository.objects.replace(&name, again).await?;
+                Ok(Known::There(placement))
+            }
         }
     }
 }
 
-/// `sha256/ab/cd/<hex>`: at most 256 entries a directory on the way.
-pub(crate) fn location(key: &DocumentKey) -> object_store::path::Path {
-    let hex = key.to_string();
-    object_store::path::Path::from_iter(["sha256", &hex[..2], &hex[2..4], &hex])
+/// What a put finds of its bytes.
+enum Known {
+    There(Placement),
+    /// Nothing that can be named.
+    No(Vec<u8>),
+}
+
+impl DocumentsError {
+    /// Whether retention has removed the bytes: trying again is of no use.
+    pub fn is_pruned(&self) -> bool {
+        matches!(self, Self::Pruned { .. })
+    }
 }
 
 async fn hash(bytes: Vec<u8>) -> Result<(DocumentKey, Vec<u8>)> {
@@ -276,41 +333,4 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
         Ok(Err(e)) => Err(DocumentsError::Unavailable(e.to_string())),
         Err(e) => Err(DocumentsError::Unavailable(format!("a disk task broke off: {e}"))),
     }
-}
-
-/// Syncs a file and each directory above it, up to `top`.
-///
-/// Another put may have made the file or a directory a moment ago and not have synced it yet: seeing it there does
-/// not mean that it survives a power failure. Syncing what is clean costs next to nothing.
-fn sync_up_to(file: &Path, top: &Path) -> io::Result<()> {
-    for path in file.ancestors() {
-        File::open(path)?.sync_all()?;
-        if path == top {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn touch(file: &Path) -> io::Result<()> {
-    let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
-    let times = Timestamps { last_access: time(UTIME_OMIT), last_modification: time(UTIME_NOW) };
-    Ok(rustix::fs::futimens(File::open(file)?, &times)?)
-}
-
-fn free_bytes(directory: &Path) -> io::Result<u64> {
-    let disk = rustix::fs::statvfs(directory)?;
-    // What an ordinary user may use, not what is kept for root.
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
-fn is_full(error: &object_store::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        }
-        cause = error.source();
-    }
-    false
 }

@@ -21,7 +21,7 @@ use super::spool::Spool;
 use super::submission::{self, Envelope};
 use super::{Intake, bounce, policy};
 use crate::domain::{Cause, MessageId, NoticeId};
-use crate::store::{Ret, Source};
+use crate::store::{Ret, Source, StoreError};
 
 /// What one read takes at most.
 const READ_MAX: usize = 32 * 1024;
@@ -97,6 +97,9 @@ impl<'a> Connection<'a> {
                 Action::Reset => self.reset(),
                 Action::Ask(question) => {
                     let decision = self.decide(&question).await;
+                    if let Decision::Refuse(reply) = &decision {
+                        self.intake.refused(place(&question), reply.code());
+                    }
                     self.session.answer(decision);
                 }
                 Action::Read => {
@@ -179,7 +182,11 @@ impl<'a> Connection<'a> {
         match question {
             Question::Mail(mail) => self.mail(mail).await,
             Question::Recipient(rcpt) => self.recipient(rcpt),
-            Question::Content => Decision::Accept(Reply::go_ahead()),
+            // Better known before 25 MB than after.
+            Question::Content => match self.intake.check_writable().await {
+                Ok(()) => Decision::Accept(Reply::go_ahead()),
+                Err(error) => self.not_now(&error),
+            },
             Question::Message => match self.message().await {
                 Ok(reply) => Decision::Accept(reply),
                 Err(refusal) => Decision::Refuse(refusal.to_reply()),
@@ -192,10 +199,8 @@ impl<'a> Connection<'a> {
         if let Some(refusal) = refusal.as_ref().filter(|_| mail.path.is_some()) {
             return Decision::Refuse(refusal.to_reply());
         }
-        // Better known before 25 MB than after.
         if let Err(error) = self.intake.check_writable().await {
-            warn!(%error, "refused a mail for now: the store cannot be written");
-            return Decision::Refuse(Refusal::store_unavailable().to_reply());
+            return self.not_now(&error);
         }
         self.reset();
         self.returns_only = refusal;
@@ -212,6 +217,11 @@ impl<'a> Connection<'a> {
             recipients: Vec::new(),
         });
         Decision::Accept(Reply::new(250, "2.1.0", "sender accepted"))
+    }
+
+    fn not_now(&self, error: &StoreError) -> Decision {
+        warn!(%error, "refused a mail for now: it cannot be stored safely");
+        Decision::Refuse(Refusal::store_unavailable().to_reply())
     }
 
     fn recipient(&mut self, rcpt: &RcptTo) -> Decision {
@@ -294,5 +304,15 @@ impl<'a> Connection<'a> {
             })?;
         let reply = Reply::new(250, "2.0.0", accepted.text());
         Ok(if accepted.duplicate { reply.slug(Cause::DuplicateSubmission.slug()) } else { reply })
+    }
+}
+
+/// What the client had said when it was refused.
+fn place(question: &Question) -> &'static str {
+    match question {
+        Question::Mail(_) => "mail",
+        Question::Recipient(_) => "recipient",
+        Question::Content => "data",
+        Question::Message => "message",
     }
 }

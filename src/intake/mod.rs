@@ -42,6 +42,7 @@ use crate::documents::Documents;
 use crate::domain::{Cause, Clock, NotifyOn, ReportStyle};
 use crate::mail::bounce::ReturnPaths;
 use crate::mail::mime::{Mail, MimeError};
+use crate::proxy::Door;
 use crate::store::{Instead, Store, StoreError};
 use address::AddressRules;
 pub use refusal::Refusal;
@@ -55,8 +56,6 @@ const FINISHING_MAX: usize = 128;
 const LARGEST_AT_ONCE: u64 = 4;
 /// How long a commit of the store says that it can be written. Each sender would cost a commit more otherwise.
 const WRITABLE_FOR: Duration = Duration::from_secs(1);
-/// After an error of accept (no file descriptors left) the next try waits.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Networks that may not submit share this part of the connections, so that they cannot keep others out.
 const STRANGERS_SHARE: usize = 4;
 
@@ -67,6 +66,8 @@ pub struct IntakeSettings {
     pub address: AddressRules,
     /// `[smtp]`
     pub smtp: SmtpConfig,
+    /// Servers besides the one that writes that must have each commit; 0: not asked.
+    pub min_copies: u32,
     /// `[dial]`
     pub dial: DialConfig,
     /// `[sip.NAME]`
@@ -119,6 +120,7 @@ impl IntakeSettings {
         Self {
             address: AddressRules { domain: config.domain.clone(), country: config.dial.country.clone() },
             smtp: config.smtp.clone(),
+            min_copies: config.store.min_copies,
             dial: config.dial.clone(),
             sip: config.sip.clone(),
             render: config.render.clone(),
@@ -158,7 +160,11 @@ pub struct Intake {
     /// When the store was last seen to take writes; none since it did not.
     written_at: Mutex<Option<Instant>>,
     pub(crate) ring: ring::Ring,
+    refusals: Mutex<BTreeMap<Refused, u64>>,
 }
+
+/// Where in the dialogue something was refused, and whether trying it again may help.
+pub type Refused = (&'static str, &'static str);
 
 impl Intake {
     /// Makes the spool folder. `accepted` is notified after each message that was stored: a hint for the renderer.
@@ -177,7 +183,19 @@ impl Intake {
         std::fs::create_dir_all(&settings.spool)?;
         let (finishing, ring) = (Semaphore::new(FINISHING_MAX), ring::Ring::default());
         let written_at = Mutex::new(None);
-        Ok(Self { settings, store, documents, clock, readers, returns, accepted, finishing, written_at, ring })
+        Ok(Self {
+            settings,
+            store,
+            documents,
+            clock,
+            readers,
+            returns,
+            accepted,
+            finishing,
+            written_at,
+            ring,
+            refusals: Mutex::default(),
+        })
     }
 
     /// Waits for a place to read and store a mail of this size: it bounds the memory of those that do so at once.
@@ -186,22 +204,51 @@ impl Intake {
         self.finishing.acquire_many(places).await.map_err(|_| Refusal::store_unavailable())
     }
 
-    /// Errors when nothing can be stored now, as far as a commit of a moment ago can tell.
+    /// Errors when nothing can be stored now on as many servers as are asked for, as far as a look of a moment ago can
+    /// tell.
     pub(crate) async fn check_writable(&self) -> Result<(), StoreError> {
         if self.written_at().is_some_and(|at| at.elapsed() < WRITABLE_FOR) {
             return Ok(());
         }
-        let checked = self.store.check_writable().await;
-        self.store_answered(checked.is_ok());
-        checked
+        let min_copies = self.settings.min_copies;
+        let checked = async {
+            self.store.check_writable().await?;
+            if min_copies == 0 { Ok(None) } else { Ok(self.store.health().await?.copies) }
+        };
+        let checked = checked.await;
+        self.seen_away(checked.is_err());
+        let copies = checked?.unwrap_or(0);
+        if copies < min_copies {
+            let why = format!("it has {copies} synchronous copies, and store.min_copies asks for {min_copies}");
+            return Err(StoreError::Unavailable(why));
+        }
+        *self.written_at() = Some(Instant::now());
+        Ok(())
     }
 
-    /// Remembers whether the store has taken a write.
+    /// Remembers whether the store has taken a write. On how many servers, that does not say.
     pub(crate) fn store_answered(&self, written: bool) {
-        *self.written_at() = written.then(Instant::now);
-        if !written {
+        self.seen_away(!written);
+        if written && self.settings.min_copies == 0 {
+            *self.written_at() = Some(Instant::now());
+        }
+    }
+
+    fn seen_away(&self, away: bool) {
+        if away {
+            *self.written_at() = None;
             self.ring.store_away();
         }
+    }
+
+    /// SMTP's refusals since the process began.
+    pub fn refusals(&self) -> BTreeMap<Refused, u64> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn refused(&self, at: &'static str, code: u16) {
+        let class = if code < 500 { "temporary" } else { "final" };
+        *self.refusals.lock().unwrap_or_else(PoisonError::into_inner).entry((at, class)).or_default() += 1;
     }
 
     fn written_at(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -221,22 +268,22 @@ fn places_for(size_bytes: u64, max_size_bytes: u64) -> u32 {
 ///
 /// # Errors
 /// When one of them cannot be had; the error names it.
-pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
-    let mut listeners = Vec::with_capacity(addresses.len());
-    for address in addresses {
+pub async fn bind(smtp: &SmtpConfig) -> io::Result<Vec<Door>> {
+    let mut doors = Vec::with_capacity(smtp.listen.len());
+    for address in &smtp.listen {
         let listener = TcpListener::bind(address).await.map_err(|error| {
             io::Error::new(
                 error.kind(),
                 format!("smtp.listen {address}: {error}; fix: free the port or choose another one"),
             )
         })?;
-        listeners.push(listener);
+        doors.push(Door::open(listener, &smtp.proxy_protocol_from)?);
     }
-    Ok(listeners)
+    Ok(doors)
 }
 
 /// Serves SMTP until `shutdown`; then no new mail begins, those under way may end, and it returns.
-pub async fn run(intake: Arc<Intake>, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
+pub async fn run(intake: Arc<Intake>, doors: Vec<Door>, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
     let acceptors = TaskTracker::new();
     let max = intake.settings.smtp.max_connections.max(1);
@@ -244,9 +291,9 @@ pub async fn run(intake: Arc<Intake>, listeners: Vec<TcpListener>, shutdown: Can
         all: Arc::new(Semaphore::new(max)),
         strangers: Arc::new(Semaphore::new((max / STRANGERS_SHARE).max(1))),
     };
-    for listener in listeners {
+    for door in doors {
         let (intake, shutdown) = (Arc::clone(&intake), shutdown.clone());
-        acceptors.spawn(accept(intake, listener, shutdown, connections.clone(), places.clone()));
+        acceptors.spawn(accept(intake, door, shutdown, connections.clone(), places.clone()));
     }
     acceptors.close();
     acceptors.wait().await;
@@ -267,26 +314,22 @@ struct Places {
 
 async fn accept(
     intake: Arc<Intake>,
-    listener: TcpListener,
+    mut door: Door,
     shutdown: CancellationToken,
     connections: TaskTracker,
     places: Places,
 ) {
-    if let Ok(address) = listener.local_addr() {
-        info!(%address, "SMTP is listening");
-    }
+    info!(address = %door.local_addr(), "SMTP is listening");
     loop {
-        let (stream, peer) = tokio::select! {
-            () = shutdown.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    warn!(%error, "accepting an SMTP connection failed; it is tried again");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
+        let client = tokio::select! {
+            () = shutdown.cancelled(), if !door.is_closed() => {
+                // Who had connected is told 421 in the dialogue.
+                door.close();
+                continue;
+            }
+            client = door.accept() => client,
         };
+        let Some((stream, peer)) = client else { return };
         let kind = if policy::is_relay(&intake.settings, peer.ip()) { &places.all } else { &places.strangers };
         let Ok(place) = Arc::clone(kind).try_acquire_owned() else {
             turn_away(&intake, &stream, peer);

@@ -122,7 +122,7 @@ fn size_bytes(message: &NewMessage) -> usize {
         fax.recipient.len() + optional.into_iter().flatten().map(String::len).sum::<usize>()
     };
     let faxes: usize = message.faxes.iter().map(|fax| size_of::<NewFax>() + texts(fax)).sum();
-    size_of::<NewMessage>() + message.raw.inline.as_ref().map_or(0, Vec::len) + message.subject.len() + faxes
+    size_of::<NewMessage>() + message.raw.placement.inline.as_ref().map_or(0, Vec::len) + message.subject.len() + faxes
 }
 
 /// Watches over the accepted mails until `shutdown`.

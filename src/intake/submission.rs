@@ -21,7 +21,8 @@ use crate::domain::{BodyPlace, Cause, FaxId, FaxOptions, MessageId, NotifyOn, Re
 use crate::fault::crash_point;
 use crate::mail::mime::{Body, Mail};
 use crate::store::{
-    DocumentKey, DocumentRef, Fax, FaxFilter, Message, NewFax, NewMessage, Ret, Source, StoreError, Submitted,
+    DocumentKey, DocumentRef, Fax, FaxFilter, Message, NewFax, NewMessage, Placement, Ret, Source, StoreError,
+    Submitted,
 };
 
 /// RFC 5321 §6.3: a mail with more trace fields is going in a circle.
@@ -315,7 +316,8 @@ impl Checked {
 
     /// What the store would hold, had it been submitted at `at`.
     pub(super) fn preview(&self, settings: &IntakeSettings, envelope: &Envelope, at: Timestamp) -> (Message, Vec<Fax>) {
-        let raw = DocumentRef { key: DocumentKey([0; 32]), size_bytes: 0, media: String::new(), inline: None };
+        let placement = Placement::default();
+        let raw = DocumentRef { key: DocumentKey([0; 32]), size_bytes: 0, media: String::new(), placement };
         self.compose(settings, envelope, raw, MessageId::new(), None).accepted(at)
     }
 }

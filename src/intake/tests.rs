@@ -20,14 +20,14 @@ use crate::domain::{BodyPlace, Paper, Quality, SystemClock, Timestamp};
 use crate::mail::bounce::BounceKey;
 use crate::mail::mime::{Attachment, Body, Mailbox};
 use crate::store::{FaxFilter, FaxSummary};
-use crate::store::{SqliteSettings, SqliteStore, testing};
+use crate::store::{SqlStore, SqliteSettings, testing};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A gateway on loopback.
 struct Gateway {
     intake: Arc<Intake>,
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     address: SocketAddr,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
@@ -42,19 +42,20 @@ impl Gateway {
     async fn start_with(change: impl FnOnce(&mut IntakeSettings), documents: DocumentsSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = SqliteStore::open(folder.path().join("faxwell.db"), Arc::clone(&clock), SqliteSettings::default());
+        let store =
+            SqlStore::open_sqlite(folder.path().join("faxwell.db"), Arc::clone(&clock), SqliteSettings::default());
         let store = Arc::new(store.await.unwrap());
         let mut settings = settings(folder.path());
         change(&mut settings);
-        let shared: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
+        let shared: Arc<dyn Store> = Arc::<SqlStore>::clone(&store);
         let documents = Documents::open(folder.path().join("documents"), Arc::clone(&shared), documents).unwrap();
         let readers = Readers { read_mail, can_render: |media, _, _| media != "application/x-msdownload" };
         let intake =
             Intake::new(settings, shared, Arc::new(documents), clock, readers, returns(), Arc::new(Notify::new()))
                 .unwrap();
         let intake = Arc::new(intake);
-        let listeners = bind(&intake.settings.smtp.listen).await.unwrap();
-        let address = listeners[0].local_addr().unwrap();
+        let listeners = bind(&intake.settings.smtp).await.unwrap();
+        let address = listeners[0].local_addr();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(run(Arc::clone(&intake), listeners, shutdown.clone()));
         Self { intake, store, address, shutdown, task, folder }
@@ -140,6 +141,7 @@ fn settings(folder: &Path) -> IntakeSettings {
         password: None,
         number: "+99900000".into(),
         channels: 1,
+        calls_per_minute: None,
         t38: T38Config {
             remember: std::time::Duration::ZERO,
             enabled: true,
@@ -157,9 +159,11 @@ fn settings(folder: &Path) -> IntakeSettings {
         address: AddressRules { domain: "fax.test".into(), country: Some("CH".into()) },
         reports: NotifyOn::default(),
         instead: Instead { mailboxes: vec!["office@example.com".into()], domain: "fax.test".into() },
+        min_copies: 0,
         smtp: SmtpConfig {
             listen: vec![([127, 0, 0, 1], 0).into()],
             relay: vec!["127.0.0.0/8".parse().unwrap()],
+            proxy_protocol_from: Vec::new(),
             senders: Vec::new(),
             max_size_bytes: 1_000_000,
             max_recipients: 100,
@@ -169,6 +173,7 @@ fn settings(folder: &Path) -> IntakeSettings {
             country: Some("CH".into()),
             allow: vec!["+41".into()],
             deny: vec!["+41900".into()],
+            calls_per_minute: None,
             retry: RetryConfig { busy: rule, no_answer: rule, other: rule, give_up: Duration::from_secs(86_400) },
             routes: BTreeMap::new(),
         },
@@ -792,4 +797,37 @@ async fn a_return_address_takes_nothing_else_and_opens_no_way_in() {
     let reply = client.say(&format!("RCPT TO:<{fax}>")).await;
     assert!(reply.starts_with("550 5.7.1") && reply.contains("smtp.relay"), "{reply}");
     assert!(client.say("DATA").await.starts_with('5'), "no recipient, no mail");
+}
+
+#[tokio::test]
+async fn s14_nothing_is_accepted_while_fewer_servers_would_have_it_than_are_asked_for() {
+    // One file cannot say that anybody else has it.
+    let documents = DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() };
+    let gateway = Gateway::start_with(|settings| settings.min_copies = 1, documents).await;
+    let mut client = gateway.client().await;
+    client.say("EHLO a").await;
+    let reply = client.say("MAIL FROM:<a@b>").await;
+    assert!(reply.starts_with("451 4.3.0") && reply.ends_with("(store-unavailable)"), "{reply}");
+}
+
+#[tokio::test]
+async fn s15_behind_a_balancer_the_clients_own_address_decides() {
+    let behind = |settings: &mut IntakeSettings| {
+        settings.smtp.proxy_protocol_from = vec!["127.0.0.0/8".parse().unwrap()];
+        settings.smtp.relay = vec!["203.0.113.0/24".parse().unwrap()];
+    };
+    let documents = DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() };
+    let gateway = Gateway::start_with(behind, documents).await;
+    for (client, expected) in [("203.0.113.7", "250 2.1.0"), ("198.51.100.7", "550 5.7.1")] {
+        let stream = TcpStream::connect(gateway.address).await.unwrap();
+        let mut client = {
+            let mut connected = Client { stream, unread: Vec::new() };
+            connected.write(format!("PROXY TCP4 {client} 10.0.0.10 40000 25\r\n").as_bytes()).await;
+            connected
+        };
+        assert_eq!(client.reply().await, "220 fax.test ESMTP ready");
+        client.say("EHLO a").await;
+        let reply = client.say("MAIL FROM:<a@b>").await;
+        assert!(reply.starts_with(expected), "{reply}");
+    }
 }

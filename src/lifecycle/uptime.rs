@@ -22,6 +22,11 @@ impl Uptime {
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(by))
     }
+
+    /// How long after `earlier` this is; zero when it is not after it.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
 }
 
 /// Until when the leases of this process are surely held. Clones share it.
@@ -59,5 +64,31 @@ impl Holding {
     /// Held until then from now on.
     pub fn set(&self, until: Uptime) {
         self.0.send_replace(until);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_counts_the_time_in_which_the_machine_was_suspended() {
+        // The kernel's own figure of it (proc_uptime(5)), in hundredths of a second.
+        let kernel = || {
+            let text = std::fs::read_to_string("/proc/uptime").unwrap();
+            Uptime(Duration::from_secs_f64(text.split(' ').next().unwrap().parse().unwrap()))
+        };
+        let hundredth = Duration::from_millis(10);
+        let (before, now, after) = (kernel(), Uptime::now(), kernel());
+        assert!(before <= now && now <= after.plus(hundredth), "{before:?} {now:?} {after:?}");
+    }
+
+    #[test]
+    fn what_is_held_is_over_at_its_time_though_nobody_woke_up_to_see_it() {
+        let (holding, held) = Holding::new(Uptime::now().plus(Duration::from_secs(3600)));
+        assert!(!held.is_over());
+        // As after a suspension of hours: the clock has gone on beyond the deadline, no timer has fired.
+        holding.set(Uptime(Uptime::now().0.saturating_sub(Duration::from_millis(1))));
+        assert!(held.is_over());
     }
 }

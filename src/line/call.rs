@@ -162,6 +162,7 @@ impl Call {
             id: AttemptId::new(),
             line: self.channel.line.name.clone(),
             first_page: self.work.fax.pages_confirmed + 1,
+            limits: self.channel.line.limits,
         };
         let id = attempt.id;
         let first_page = attempt.first_page;
@@ -171,7 +172,11 @@ impl Call {
         }
         // The row exists before the first packet leaves: a crash in the call must not grant a free attempt.
         let number = match store.begin_attempt(self.work.fax.id, self.work.token, attempt).await {
-            // A page was confirmed late, or another call to the number is open: the next claim sees it.
+            // Another node was faster to the number or the channel: claimable at once, as soon as that call is over.
+            Err(StoreError::NotNow(why)) => {
+                return store.call_again(self.work.fax.id, self.work.token, now, &why).await;
+            }
+            // A page was confirmed late, or a person has ordered something: the next claim sees it.
             Err(StoreError::Refused(why)) => {
                 return store.call_again(self.work.fax.id, self.work.token, now.plus(NO_LINE_WAIT), &why).await;
             }

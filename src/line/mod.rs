@@ -17,6 +17,7 @@ mod continued;
 pub mod journal;
 mod receive;
 mod record;
+mod room;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -39,12 +40,13 @@ use crate::config::{Config, DialConfig, SipConfig, dialplan};
 use crate::documents::Documents;
 use crate::domain::{Cause, FaxNumber};
 use crate::lifecycle::HeldUntil;
-use crate::store::{CallWork, LineState, Owner, Reach, Result as StoreResult, Store};
+use crate::store::{CallLimits, CallWork, LineState, Owner, Reach, Result as StoreResult, Store};
 use crate::work::{Hint, Leases};
 pub use continued::Marker;
 use journal::Journal;
 use receive::Receiver;
 use receive::callers::Callers;
+use room::Room;
 use watch::UnderWay;
 
 /// A call's lease. Twice the longest failover of the store that was measured, so that one never ends a call.
@@ -111,6 +113,8 @@ pub struct LineAgent {
 struct Line {
     name: String,
     channels: u32,
+    /// What holds for all nodes together.
+    limits: CallLimits,
     trunk: TrunkSettings,
     /// How long T.38 is not tried again with a number that it failed with.
     remember_t38: Duration,
@@ -159,6 +163,11 @@ impl LineAgent {
             let line = Line {
                 name: name.clone(),
                 channels: settings.channels,
+                limits: CallLimits {
+                    channels: Some(settings.channels),
+                    line_per_minute: settings.calls_per_minute,
+                    all_per_minute: config.dial.calls_per_minute,
+                },
                 trunk,
                 remember_t38: settings.t38.remember,
                 agent,
@@ -190,10 +199,11 @@ impl LineAgent {
         if self.context.held_until.is_over() {
             return Ok(0);
         }
+        let mut room = Room::new(self.context.store.line_use().await?, self.context.dial.calls_per_minute);
         let mut count = 0;
         // Each round takes a channel or is the last.
         loop {
-            let (reach, limit) = self.reach();
+            let (reach, limit) = self.reach(&room);
             let claimed = match limit {
                 0 => Vec::new(),
                 _ => self.context.store.claim_calls_to(&self.context.owner, &reach, limit, CALL_LEASE).await?,
@@ -205,7 +215,7 @@ impl LineAgent {
             for work in claimed {
                 let fax = work.fax.id.short();
                 // One fax that cannot be written back is no reason to drop the others: its lease runs out.
-                if let Err(error) = self.start_call(work).await {
+                if let Err(error) = self.start_call(work, &mut room).await {
                     tracing::warn!(%fax, %error, "the fax cannot be given back; its lease will run out");
                 }
             }
@@ -213,14 +223,15 @@ impl LineAgent {
     }
 
     /// Which numbers have a free channel now, and how many faxes may be claimed at once so that each finds one.
-    fn reach(&self) -> (Vec<Reach>, u32) {
-        let free = |line: &String| self.lines.get(line).filter(|line| line.is_up()).map_or(0, |line| line.free());
+    fn reach(&self, room: &Room) -> (Vec<Reach>, u32) {
+        let free = |line: &String| self.lines.get(line).filter(|line| line.is_up()).map_or(0, |line| room.on(line));
         let (mut reach, mut limit) = (Vec::new(), u32::MAX);
         let all = dialplan::reach(&self.context.dial, &self.sip);
         let count = all.len();
         for (numbers, lines) in all {
             // Numbers that no line ever carries are claimed for their refusal.
-            let free: u32 = if lines.is_empty() { REFUSALS_MAX } else { lines.iter().map(free).sum() };
+            let free: u32 =
+                if lines.is_empty() { REFUSALS_MAX } else { lines.iter().map(free).sum::<u32>().min(room.all()) };
             if free > 0 {
                 reach.push(numbers);
                 limit = limit.min(free);
@@ -234,11 +245,11 @@ impl LineAgent {
     }
 
     /// Starts the call of a claimed fax, or says why there is none.
-    async fn start_call(&self, work: CallWork) -> StoreResult<()> {
+    async fn start_call(&self, work: CallWork, room: &mut Room) -> StoreResult<()> {
         if call::is_sent(&work) {
             return call::sent_already(&self.context, &work).await;
         }
-        match self.line_for(&work.fax.number) {
+        match self.line_for(&work.fax.number, room) {
             Ok(channel) => {
                 let cancel = self.stop_calls.child_token();
                 let call = call::Call::new(self.context.clone(), channel, work, cancel, &self.under_way);
@@ -311,11 +322,14 @@ impl LineAgent {
 
     /// Takes a channel of the first line that may carry this number and answers. The dial plan is asked again here:
     /// a rule that was tightened after the mail was accepted holds.
-    fn line_for(&self, number: &FaxNumber) -> Result<Channel, NoChannel> {
+    fn line_for(&self, number: &FaxNumber, room: &mut Room) -> Result<Channel, NoChannel> {
         let plan = dialplan::plan(&self.context.dial, &self.sip, number)
             .map_err(|refusal| NoChannel::Never(refusal.to_string()))?;
         let lines = plan.lines.iter().filter_map(|name| self.lines.get(name));
-        lines.filter(|line| line.is_up()).find_map(Channel::take).ok_or(NoChannel::Now)
+        let with_room = lines.filter(|line| line.is_up() && room.on(line) > 0);
+        let channel = with_room.filter_map(Channel::take).next().ok_or(NoChannel::Now)?;
+        room.take(&channel.line.name);
+        Ok(channel)
     }
 }
 

@@ -7,7 +7,7 @@
 //! BYE ─► store.end_received: mailboxes chosen by the routes, their mails owed
 //! ```
 //!
-//! Calls come from the trunk's server or from `accept_from`; others get 403. Every called number is taken: what no route knows goes to the default mailboxes. A call that breaks after some pages
+//! A call takes a channel of its trunk on all nodes together, by a row of the store, before it is answered. Calls come from the trunk's server or from `accept_from`; others get 403. Every called number is taken: what no route knows goes to the default mailboxes. A call that breaks after some pages
 //! is delivered with them, marked as incomplete. While the store is slow the sender is held off; when it cannot keep a
 //! page, the page is not confirmed and the call ends. When it is away at the end of the call, the end is told to it as
 //! long as this process lives, under a renewed lease; after that `maintain` settles the fax from its pages.
@@ -31,11 +31,12 @@ use tokio_util::task::TaskTracker;
 
 use self::callers::Callers;
 use self::keep::{Begun, Kept, Told};
-use super::{Channel, Context, Line, call, verdict};
+use super::{CALL_LEASE, Channel, Context, Line, call, verdict};
 use crate::domain::Cause;
 use crate::domain::inbound::Incoming;
 use crate::fault::crash_point;
-use crate::store::{ReceivedEnd, Result as StoreResult, StoreError};
+use crate::store::{Lease, NewIncoming, ReceivedEnd, Result as StoreResult, StoreError};
+use crate::work::{self, Held};
 
 /// In real time the called side asks for T.38 while its answer tone (CED, 2.6 to 4 s) still sounds.
 const REINVITE_AFTER: Duration = Duration::from_millis(1500);
@@ -75,6 +76,20 @@ pub(super) struct Receiver {
     pub(super) stop_calls: CancellationToken,
 }
 
+/// A channel of the trunk, here and on all nodes together.
+struct Taken {
+    channel: Channel,
+    id: uuid::Uuid,
+    /// Renews it while the call lasts.
+    _held: Held,
+}
+
+/// What a call needs before it is answered.
+struct Admitted {
+    taken: Taken,
+    spool: TempDir,
+}
+
 /// Why a call is not answered: SIP status and Q.850 cause.
 struct Refused(u16, u16);
 
@@ -92,7 +107,10 @@ impl CallHandler for Receiver {
     async fn incoming(&self, call: IncomingCall) {
         let _tracked = self.calls.token();
         match self.admit(call.source()).await {
-            Ok((channel, spool)) => self.receive(call, &channel, spool).await,
+            Ok(Admitted { taken, spool }) => {
+                self.receive(call, &taken.channel, spool).await;
+                self.give_back(taken).await;
+            }
             Err((Refused(code, q850), why)) => {
                 tracing::warn!(did = call.number(), code, why, "a call is not answered");
                 call.reject(code, Some(q850));
@@ -103,7 +121,7 @@ impl CallHandler for Receiver {
 
 impl Receiver {
     /// Takes a channel and makes sure that a page can be kept, before the far end is told that somebody is here.
-    async fn admit(&self, from: Option<IpAddr>) -> Result<(Channel, TempDir), (Refused, String)> {
+    async fn admit(&self, from: Option<IpAddr>) -> Result<Admitted, (Refused, String)> {
         let Some(from) = from else { return Err((NOT_ALLOWED, "nobody knows where it comes from".to_owned())) };
         if !self.callers.allow(from).await {
             let why = format!("{from} is neither the trunk's server nor in accept_from of the line");
@@ -112,18 +130,46 @@ impl Receiver {
         let line = self.line.upgrade().filter(|_| !self.draining.is_cancelled());
         let line = line.ok_or_else(|| (ENDING, "the gateway ends".to_owned()))?;
         let channel = Channel::take(&line).ok_or_else(|| (BUSY, "every channel is taken".to_owned()))?;
-        let not_storable = |why: String| (NOT_STORABLE, why);
-        let ready = async {
-            self.context.store.check_writable().await.map_err(|error| error.to_string())?;
-            self.context.documents.check_space(CALL_BYTES).await.map_err(|error| error.to_string())
-        };
-        match tokio::time::timeout(READY_WAIT, ready).await {
-            Ok(ready) => ready.map_err(not_storable)?,
-            Err(_) => return Err(not_storable("the store does not answer".to_owned())),
+        let taken = self.take_everywhere(channel).await?;
+        match self.place_for_pages().await {
+            Ok(spool) => Ok(Admitted { taken, spool }),
+            Err(why) => {
+                self.give_back(taken).await;
+                Err((NOT_STORABLE, why))
+            }
+        }
+    }
+
+    /// The channel is one of the trunk's on all nodes. Its row is a write as well: the store can keep a page.
+    async fn take_everywhere(&self, channel: Channel) -> Result<Taken, (Refused, String)> {
+        let (id, line) = (uuid::Uuid::now_v7(), channel.line.name.clone());
+        let call = NewIncoming { id, line, channels: channel.line.channels };
+        let held = self.context.leases.hold([Lease::Incoming(id)]);
+        let begun = self.context.store.begin_incoming(&self.context.owner, call, CALL_LEASE);
+        match tokio::time::timeout(READY_WAIT, begun).await {
+            Ok(Ok(())) => Ok(Taken { channel, id, _held: held }),
+            Ok(Err(StoreError::NotNow(why))) => Err((BUSY, why)),
+            Ok(Err(error)) => Err((NOT_STORABLE, error.to_string())),
+            // If it has one, nobody renews it.
+            Err(_) => Err((NOT_STORABLE, "the store does not answer".to_owned())),
+        }
+    }
+
+    async fn place_for_pages(&self) -> Result<TempDir, String> {
+        let room = self.context.documents.check_space(CALL_BYTES);
+        match tokio::time::timeout(READY_WAIT, room).await {
+            Ok(room) => room.map_err(|error| error.to_string())?,
+            Err(_) => return Err("the documents do not answer".to_owned()),
         }
         let spool = tempfile::Builder::new().prefix(SPOOL_PREFIX).tempdir_in(&self.context.spool);
-        let spool = spool.map_err(|error| not_storable(format!("no folder for the pages: {error}")))?;
-        Ok((channel, spool))
+        spool.map_err(|error| format!("no folder for the pages: {error}"))
+    }
+
+    /// Frees the channel. When the store stays away its lease runs out.
+    async fn give_back(&self, taken: Taken) {
+        if let Err(error) = work::written_back(|| self.context.store.end_incoming(taken.id)).await {
+            tracing::warn!(line = %taken.channel.line.name, %error, "the call's channel is free when its lease runs out");
+        }
     }
 
     async fn receive(&self, call: IncomingCall, channel: &Channel, spool: TempDir) {

@@ -210,7 +210,7 @@ async fn a_fax_that_a_call_to_its_number_keeps_from_beginning_is_given_back() {
     store.end_attempt(earlier.id, work.token, testing::busy(), again).await.unwrap();
     let stale = store.claim_calls(&bench.agent.context.owner, 1, LEASE).await.unwrap().remove(0);
     bench.confirm(earlier.id, 1..=1).await;
-    bench.agent.start_call(stale).await.unwrap();
+    bench.agent.start_call(stale, &mut Room::new(Vec::new(), None)).await.unwrap();
     bench.agent.calls.close();
     tokio::time::timeout(20 * SECOND, bench.agent.calls.wait()).await.unwrap();
     let fax = bench.fax(fax).await;

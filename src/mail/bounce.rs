@@ -5,9 +5,7 @@
 //! (RFC 5321 §4.5.3.1.1); hexadecimal digits survive hosts that change the case.
 
 use std::fmt;
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::io::{self, Read as _};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use sha2::{Digest, Sha256};
@@ -16,8 +14,8 @@ use uuid::Uuid;
 use super::build::MailAddress;
 use crate::domain::{NoticeId, Timestamp};
 
-/// Name of the key's file in the data directory.
-pub const KEY_FILE: &str = "bounce.key";
+/// What the store calls the key: every node of a gateway reads what any other has sent.
+pub const KEY_NAME: &str = "return-addresses";
 const KEY_BYTES: usize = 32;
 /// 64 bits: each guess costs a connection.
 const MAC_BYTES: usize = 8;
@@ -44,46 +42,24 @@ impl BounceKey {
         Self(octets)
     }
 
-    /// The key in this file; made there, readable by its owner alone, when there is none.
+    /// A new one.
     ///
     /// # Errors
-    /// When the file can neither be read nor made, or holds something else.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        match Self::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
-        }
+    /// When the system has no random octets.
+    pub fn fresh() -> io::Result<Self> {
         let mut octets = [0; KEY_BYTES];
         std::fs::File::open("/dev/urandom")?.read_exact(&mut octets)?;
-        let unfinished = path.with_extension(format!("{}.new", std::process::id()));
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-        file.write_all(&octets)?;
-        file.sync_all()?;
-        // A link never replaces: when two processes start at once, both go on with the key of the first.
-        let linked = std::fs::hard_link(&unfinished, path);
-        std::fs::remove_file(&unfinished)?;
-        match linked {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        if let Some(folder) = path.parent() {
-            std::fs::File::open(folder)?.sync_all()?;
-        }
-        Self::read(path)
+        Ok(Self(octets))
     }
 
-    fn read(path: &Path) -> io::Result<Self> {
-        let octets = std::fs::read(path)?;
-        octets.as_slice().try_into().map(Self).map_err(|_| {
-            let text = format!(
-                "{} has {} octets, expected {KEY_BYTES}; fix: remove it, a new one is made (mails under way cannot \
-                 come back then)",
-                path.display(),
-                octets.len()
-            );
-            io::Error::new(io::ErrorKind::InvalidData, text)
-        })
+    /// What [`Self::read`] takes.
+    pub fn octets(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The key of these octets; none when they are something else.
+    pub fn read(octets: &[u8]) -> Option<Self> {
+        octets.try_into().map(Self).ok()
     }
 
     /// RFC 2104 with SHA-256.
@@ -168,8 +144,6 @@ fn day(now: Timestamp) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_795_341_600_000);
@@ -225,15 +199,10 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_made_once_and_for_its_owner_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("bounce.key");
-        let made = BounceKey::open(&path).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(BounceKey::open(&path).unwrap().0, made.0);
-        assert_ne!(made.0, [0; KEY_BYTES]);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        std::fs::write(&path, b"short").unwrap();
-        assert!(BounceKey::open(&path).unwrap_err().to_string().contains("expected 32"));
+    fn a_fresh_key_is_another_one_each_time_and_reads_what_it_wrote() {
+        let key = BounceKey::fresh().unwrap();
+        assert_ne!(key.0, BounceKey::fresh().unwrap().0);
+        assert_eq!(BounceKey::read(key.octets()).unwrap().0, key.0);
+        assert!(BounceKey::read(&[1; 16]).is_none());
     }
 }

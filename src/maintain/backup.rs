@@ -3,10 +3,12 @@
 //! ```text
 //! DIR/manifest.json      written last, renamed into place: what is named here is whole
 //! DIR/store-TIME.db      the copy of the store
-//! DIR/store-TIME.key     the key of return addresses, so that mails under way can still come back
-//! DIR/documents/sha256/… the documents that the copy names, by their hash
+//! DIR/documents/…         the objects that the copy names, as they lie in the repository
 //! DIR/incomplete         there while a backup is being written
 //! ```
+//! Documents that are sealed stay so, and their wrapped keys are in the copy of the store; the file of `store.keys` is in no
+//! backup, and no restore without it. Every document is opened and checked when it comes in and when it is restored.
+//!
 //! A backup into a directory that holds one already adds what is new, and takes away what only the older one named when
 //! the new manifest is in place; a backup that is cut off leaves the older one as it was. A restore checks every hash,
 //! writes the store last, and leaves `restoring` behind when it is cut off: no gateway starts there.
@@ -20,11 +22,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::verify::{Depth, Place, blocking, hash, wrong};
-use crate::documents::{FOLDERS, list, path_in};
+use super::verify::{Depth, blocking, wrong};
+use crate::config::DocumentsPlace;
+use crate::documents::{BucketTimes, DocumentsError, FOLDERS, KeyRing, Repository, path_in, stored_size};
 use crate::domain::{Clock, Timestamp};
-use crate::mail::bounce::KEY_FILE;
-use crate::store::{DocumentRow, Inspection, Restored, SqliteSettings, SqliteStore, Store, StoreError, Unended};
+use crate::store::{
+    DocumentRow, Inspection, ObjectName, Restored, SqlStore, SqliteSettings, Store, StoreError, Unended,
+};
 
 /// The layout that this program writes and reads.
 const FORMAT: u32 = 1;
@@ -54,10 +58,6 @@ pub struct Manifest {
     pub store_bytes: u64,
     /// Its SHA-256, hex.
     pub store_sha256: String,
-    /// Name of the copy of the key of return addresses.
-    pub key: String,
-    /// Its SHA-256, hex.
-    pub key_sha256: String,
     /// Documents in files.
     pub documents: u64,
     /// Their octets.
@@ -105,14 +105,23 @@ fn unfit(what: String, fix: &'static str) -> BackupError {
 pub struct Source {
     /// A consistent copy of the store that nobody writes to.
     pub copy: PathBuf,
-    /// The documents; none is removed meanwhile.
-    pub documents: PathBuf,
-    /// The gateway's data directory, where the key of return addresses is.
-    pub data: PathBuf,
+    /// The documents with their keys; none is removed meanwhile.
+    pub documents: Repository,
     /// The node.
     pub node: String,
     /// When the copy was taken.
     pub taken_at: Timestamp,
+}
+
+/// What is restored to.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The store's file.
+    pub database: PathBuf,
+    /// Where its documents go.
+    pub documents: DocumentsPlace,
+    /// The keys of its documents; none: only documents in the clear can be restored.
+    pub keys: Option<Arc<KeyRing>>,
 }
 
 /// Writes a backup, or brings the one in `target` up to date.
@@ -125,8 +134,7 @@ pub async fn write(source: &Source, target: &Path) -> Result<Manifest> {
         let rows = store.document_rows(after, ROWS_AT_ONCE).await?;
         let Some(last) = rows.last() else { break };
         after = Some(last.key);
-        let (from, to) = (source.documents.clone(), target.join("documents"));
-        let added = blocking(move || add(&from, &to, &rows)).await??;
+        let added = add(&source.documents, &target.join("documents"), &rows).await?;
         manifest.documents += added.documents;
         manifest.documents_bytes += added.size_bytes;
         manifest.damaged.extend(added.damaged);
@@ -151,11 +159,9 @@ fn begin(source: &Source, target: &Path) -> Result<Manifest> {
     write_synced(&target.join(INCOMPLETE), b"a backup is being written here, or was cut off\n")?;
     let stamp: String = source.taken_at.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
     // Two backups within a second must not write one file.
-    let free = |name: &String| ["db", "key"].iter().all(|ending| !target.join(format!("{name}.{ending}")).exists());
-    let name = (0..).map(|n: u32| format!("store-{stamp}-{n}")).find(free).unwrap_or_default();
-    let (store, key) = (format!("{name}.db"), format!("{name}.key"));
+    let free = |name: &String| !target.join(name).exists();
+    let store = (0..).map(|n: u32| format!("store-{stamp}-{n}.db")).find(free).unwrap_or_default();
     let (store_bytes, store_sha256) = copy(&source.copy, &target.join(&store))?;
-    let (_, key_sha256) = copy(&source.data.join(KEY_FILE), &target.join(&key))?;
     Ok(Manifest {
         format: FORMAT,
         program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -164,8 +170,6 @@ fn begin(source: &Source, target: &Path) -> Result<Manifest> {
         store,
         store_bytes,
         store_sha256,
-        key,
-        key_sha256,
         documents: 0,
         documents_bytes: 0,
         damaged: Vec::new(),
@@ -179,32 +183,47 @@ struct Added {
     damaged: Vec<String>,
 }
 
-/// Brings over those documents that have files and are not there yet: linked on one disk, copied to another.
-fn add(from: &Path, to: &Path, rows: &[DocumentRow]) -> Result<Added> {
+/// Brings over those documents that have objects and are not there yet: linked on one disk, else copied.
+async fn add(from: &Repository, to: &Path, rows: &[DocumentRow]) -> Result<Added> {
     let mut added = Added::default();
-    for row in rows.iter().filter(|row| row.pruned_at.is_none() && row.inline.is_none()) {
-        let target = path_in(to, &row.key);
+    for (row, name) in rows.iter().filter_map(|row| Some((row, row.object()?))) {
+        let target = path_in(to, &name);
         // What is there was checked when it came, and its name says which bytes it holds.
-        let there = fs::metadata(&target).is_ok_and(|meta| meta.len() == row.size_bytes);
+        let there = fs::metadata(&target).is_ok_and(|meta| meta.len() == stored_size(row.size_bytes, &row.placement));
         if !there {
             // Checked now: when the original is gone it is too late.
-            if let Some((_, why)) = wrong(from, Depth::Bytes, row) {
-                added.damaged.push(format!("{}: {why}", row.key));
+            if let Some(wrong) = wrong(from, Depth::Bytes, row).await? {
+                added.damaged.push(format!("{}: {}", row.key, wrong.cause));
                 continue;
             }
-            let source = path_in(from, &row.key);
-            let folder = target.parent().unwrap_or(to);
-            make_directory(folder)?;
-            let _ = fs::remove_file(&target);
-            if fs::hard_link(&source, &target).is_err() {
-                copy(&source, &target)?;
-            }
-            sync_up(folder, to)?;
+            bring_over(from, to, &name, target).await?;
         }
         added.documents += 1;
         added.size_bytes += row.size_bytes;
     }
     Ok(added)
+}
+
+async fn bring_over(from: &Repository, to: &Path, name: &ObjectName, target: PathBuf) -> Result<()> {
+    let source = from.directory().map(|directory| path_in(directory, name));
+    let bytes = if source.is_some() { None } else { from.stored(name).await.map_err(documents)? };
+    let to = to.to_owned();
+    blocking(move || {
+        let folder = target.parent().unwrap_or(&to);
+        make_directory(folder)?;
+        let _ = fs::remove_file(&target);
+        match (source, bytes) {
+            (Some(source), _) if fs::hard_link(&source, &target).is_ok() => {}
+            (Some(source), _) => drop(copy(&source, &target)?),
+            (None, bytes) => write_synced(&target, &bytes.unwrap_or_default())?,
+        }
+        sync_up(folder, &to)
+    })
+    .await?
+}
+
+fn documents(error: DocumentsError) -> BackupError {
+    StoreError::Unavailable(error.to_string()).into()
 }
 
 /// From here the backup is whole.
@@ -221,21 +240,26 @@ fn finish(target: &Path, manifest: &Manifest) -> Result<()> {
 /// Takes away what only an older backup in this directory named: what was forgotten is not kept here for ever.
 async fn tidy(target: &Path, manifest: &Manifest, store: &mut Inspection) -> Result<()> {
     for name in names(target)? {
-        if name.starts_with("store-") && name != manifest.store && name != manifest.key {
+        if name.starts_with("store-") && name != manifest.store {
             let old = target.join(&name);
             fs::remove_file(&old).map_err(at(&old))?;
         }
     }
-    let documents = target.join("documents");
+    let directory = target.join("documents");
+    let kept = Repository::look_at(&DocumentsPlace::Directory(directory.clone()), None).map_err(documents)?;
     // Every file, however young: nobody else writes here.
     let any = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1 << 40);
     for folder in 0..FOLDERS {
-        let path = documents.join("sha256").join(format!("{folder:02x}"));
-        let listed = list(&path, any, any).map_err(at(&path))?;
-        let needed = store.needed(&listed.old).await?;
-        let gone = listed.old.iter().filter(|key| !needed.contains(key)).map(|key| path_in(&documents, key));
-        for file in gone.chain(listed.unfinished) {
-            fs::remove_file(&file).map_err(at(&file))?;
+        let mut after: Option<String> = None;
+        loop {
+            let listed = kept.list_old(folder as u8, after.as_deref(), any, any).await.map_err(documents)?;
+            let needed = store.needed(&listed.old).await?;
+            let gone = listed.old.iter().filter(|name| !needed.contains(name)).map(|name| path_in(&directory, name));
+            for file in gone.chain(listed.unfinished) {
+                fs::remove_file(&file).map_err(at(&file))?;
+            }
+            let Some(next) = listed.next else { break };
+            after = Some(next);
         }
     }
     Ok(())
@@ -257,7 +281,7 @@ pub fn manifest(backup: &Path) -> Result<Manifest> {
     };
     let parsed: Manifest = serde_json::from_slice(&text)
         .map_err(|error| unfit(format!("{} cannot be read: {error}", path.display()), "use another backup"))?;
-    if parsed.format != FORMAT || [&parsed.store, &parsed.key].iter().any(|name| name.contains('/')) {
+    if parsed.format != FORMAT || parsed.store.contains('/') {
         let what = format!("{} has format {}, and this program reads {FORMAT}", path.display(), parsed.format);
         return Err(unfit(what, "restore it with the faxwell that wrote it"));
     }
@@ -279,26 +303,26 @@ pub async fn restore(
         let what = format!("there is a store already: {}", place.database.display());
         return Err(unfit(what, "restore into an empty data directory"));
     }
+    let from = DocumentsPlace::Directory(backup.join("documents"));
+    let from = Repository::look_at(&from, place.keys.clone()).map_err(documents)?;
+    let to = Repository::open(&place.documents, place.keys.clone(), BucketTimes::default()).map_err(documents)?;
     let mut store = Inspection::open(&backup.join(&manifest.store)).await?;
     let mut after = None;
     loop {
         let rows = store.document_rows(after, ROWS_AT_ONCE).await?;
         let Some(last) = rows.last() else { break };
         after = Some(last.key);
-        let (from, to, known) = (backup.join("documents"), place.documents.clone(), manifest.damaged.clone());
-        blocking(move || bring_back(&from, &to, &rows, &known)).await??;
+        bring_back(&from, &to, &rows, &manifest.damaged).await?;
     }
     store.close().await;
     let fresh = data.join("restoring.db");
-    for (name, to) in [(&manifest.key, data.join(KEY_FILE)), (&manifest.store, fresh.clone())] {
-        let from = backup.join(name);
-        blocking(move || {
-            // What an earlier restore left.
-            let _ = fs::remove_file(&to);
-            copy(&from, &to)
-        })
-        .await??;
-    }
+    let (from, to) = (backup.join(&manifest.store), fresh.clone());
+    blocking(move || {
+        // What an earlier restore left.
+        let _ = fs::remove_file(&to);
+        copy(&from, &to)
+    })
+    .await??;
     let restored = make_fit(&fresh, &manifest, unended, clock).await?;
     // The store comes last: without it no gateway takes this directory for its own.
     if let Some(folder) = place.database.parent() {
@@ -314,12 +338,10 @@ pub async fn restore(
 
 /// The directory is empty, or what an earlier restore did not finish; the backup's store is whole.
 fn prepare(backup: &Path, data: &Path, manifest: &Manifest) -> Result<()> {
-    for (name, sha256) in [(&manifest.store, &manifest.store_sha256), (&manifest.key, &manifest.key_sha256)] {
-        let file = backup.join(name);
-        if hash_of(&file)? != *sha256 {
-            let what = format!("{} is damaged: it does not have the hash of its manifest", file.display());
-            return Err(unfit(what, "use another backup"));
-        }
+    let store = backup.join(&manifest.store);
+    if hash_of(&store)? != manifest.store_sha256 {
+        let what = format!("{} is damaged: it does not have the hash of its manifest", store.display());
+        return Err(unfit(what, "use another backup"));
     }
     let there = names(data)?;
     if !there.is_empty() && !there.iter().any(|name| name == RESTORING) {
@@ -333,29 +355,33 @@ fn prepare(backup: &Path, data: &Path, manifest: &Manifest) -> Result<()> {
     write_synced(&data.join(RESTORING), b"a restore is under way here, or was cut off: run it again\n")
 }
 
-fn bring_back(from: &Path, to: &Path, rows: &[DocumentRow], known: &[String]) -> Result<()> {
-    for row in rows.iter().filter(|row| row.pruned_at.is_none() && row.inline.is_none()) {
+async fn bring_back(from: &Repository, to: &Repository, rows: &[DocumentRow], known: &[String]) -> Result<()> {
+    for row in rows.iter().filter(|row| row.pruned_at.is_none()) {
+        if let Some(sealed) =
+            row.placement.sealed.as_ref().filter(|sealed| !from.keys().is_some_and(|k| k.has(&sealed.by)))
+        {
+            let what = format!("the backup is sealed with the key \"{}\", which is not in store.keys", sealed.by);
+            return Err(unfit(what, "bring the file of keys back first: no backup holds it; name it in store.keys"));
+        }
         let key = row.key.to_string();
-        if known.iter().any(|damaged| damaged.starts_with(&key)) {
+        let Some(name) = row.object().filter(|_| !known.iter().any(|damaged| damaged.starts_with(&key))) else {
             continue;
+        };
+        if let Some(wrong) = wrong(from, Depth::Bytes, row).await? {
+            return Err(unfit(
+                format!("the document {key} of the backup is damaged: {}", wrong.cause),
+                "use another backup",
+            ));
         }
-        let (source, target) = (path_in(from, &row.key), path_in(to, &row.key));
-        let bytes = fs::read(&source).map_err(at(&source))?;
-        if hash(&bytes) != row.key {
-            let what = format!("{} is damaged: it does not have its hash", source.display());
-            return Err(unfit(what, "use another backup"));
-        }
-        let folder = target.parent().unwrap_or(to);
-        make_directory(folder)?;
-        write_synced(&target, &bytes)?;
-        sync_up(folder, to)?;
+        let bytes = from.stored(&name).await.map_err(documents)?.unwrap_or_default();
+        to.store(&name, bytes).await.map_err(documents)?;
     }
     Ok(())
 }
 
 /// The copy becomes a store that may go on: nothing in it is called again unless it is asked for.
 async fn make_fit(file: &Path, manifest: &Manifest, unended: Unended, clock: Arc<dyn Clock>) -> Result<Restored> {
-    let store = SqliteStore::open(file, clock, SqliteSettings::default()).await?;
+    let store = SqlStore::open_sqlite(file, clock, SqliteSettings::default()).await?;
     let why = format!(
         "restored from the backup of {}: calls may have been made since; release it to send it",
         manifest.taken_at

@@ -4,29 +4,22 @@
 //! gateway is doing just then is not damage: a file that is young may be about to be named, and whatever looks wrong is
 //! looked at once more, since a row may have changed in between.
 
-use std::path::{Path, PathBuf};
-
+use futures_util::StreamExt as _;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-use super::retention::{FILES_WAIT, PERIOD, UNFINISHED_WAIT, file_time};
-use crate::documents::{FOLDERS, list, path_in};
+use super::retention::{PERIOD, UNFINISHED_WAIT};
+use crate::documents::{DocumentsError, FOLDERS, OBJECTS_WAIT, Repository, path_in};
 use crate::domain::Timestamp;
-use crate::store::{DocumentKey, DocumentRow, Inspection, Result, StoreError, StoredDocument};
+use crate::store::{DocumentRow, Inspection, Result, StoreError, StoredDocument};
 
 /// Rows read at once: with 16 KiB inline at most, 8 MiB.
 const ROWS_AT_ONCE: u32 = 500;
+/// Documents looked at side by side: a bucket answers each after some milliseconds.
+const LOOKS_AT_ONCE: usize = 8;
+/// Objects asked about at once.
+const NAMES_AT_ONCE: usize = 500;
 /// Findings that are kept; beyond that more of them tell nothing new.
 const FINDINGS_MAX: usize = 1000;
-
-/// What lies where.
-#[derive(Debug, Clone)]
-pub struct Place {
-    /// The store's file.
-    pub database: PathBuf,
-    /// The directory of documents.
-    pub documents: PathBuf,
-}
 
 /// How far it looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,24 +73,24 @@ impl Verdict {
 }
 
 const FROM_BACKUP: &str = "restore it from a backup: faxwell restore BACKUP --data DIR, then take the file from there";
+const KEY_BACK: &str = "put the key's line back into the file of store.keys";
 const STORE_FROM_BACKUP: &str = "stop the gateway and restore the last backup whose db verify is clean";
 
-/// Looks at everything. `now` is the machine's time, which the ages of files are told by.
-pub async fn verify(place: &Place, depth: Depth, now: Timestamp) -> Result<Verdict> {
-    let mut store = Inspection::open(&place.database).await?;
+/// Looks at everything in the store and in the repository. `now` is the machine's time, which the ages of files are told by.
+pub async fn verify(mut store: Inspection, documents: &Repository, depth: Depth, now: Timestamp) -> Result<Verdict> {
     let mut verdict = Verdict::default();
     for broken in store.broken().await? {
         let (what, cause, fix) = (broken.what, broken.cause.to_owned(), STORE_FROM_BACKUP);
         verdict.find(Finding { kind: broken.rule, what, cause, fix, damage: true });
     }
-    rows(place, depth, &mut store, &mut verdict).await?;
-    files(place, now, &mut store, &mut verdict).await?;
+    rows(documents, depth, &mut store, &mut verdict).await?;
+    files(documents, now, &mut store, &mut verdict).await?;
     store.close().await;
     Ok(verdict)
 }
 
 /// Every row that has its bytes has them.
-async fn rows(place: &Place, depth: Depth, store: &mut Inspection, verdict: &mut Verdict) -> Result<()> {
+async fn rows(documents: &Repository, depth: Depth, store: &mut Inspection, verdict: &mut Verdict) -> Result<()> {
     let mut after = None;
     loop {
         let rows = store.document_rows(after, ROWS_AT_ONCE).await?;
@@ -106,85 +99,90 @@ async fn rows(place: &Place, depth: Depth, store: &mut Inspection, verdict: &mut
         verdict.pruned += rows.iter().filter(|row| row.pruned_at.is_some()).count() as u64;
         verdict.documents += rows.iter().filter(|row| row.pruned_at.is_none()).count() as u64;
         verdict.size_bytes += rows.iter().filter(|row| row.pruned_at.is_none()).map(|row| row.size_bytes).sum::<u64>();
-        for (row, kind, cause) in suspects(place.documents.clone(), depth, rows).await? {
-            // Retention may have removed it, or a put may have mended it, since the row was read.
-            let still = match store.document(&row.key).await {
-                Ok(StoredDocument::Repository { .. }) => {
-                    !suspects(place.documents.clone(), depth, vec![row.clone()]).await?.is_empty()
-                }
-                Ok(StoredDocument::Inline(_)) => true,
-                Ok(StoredDocument::Pruned { .. }) | Err(StoreError::NotFound { .. }) => false,
+        let looks = rows
+            .into_iter()
+            .filter(|row| row.pruned_at.is_none())
+            .map(|row| async move { wrong(documents, depth, &row).await.map(|wrong| wrong.map(|wrong| (row, wrong))) });
+        let mut looks = futures_util::stream::iter(looks).buffered(LOOKS_AT_ONCE);
+        while let Some(suspect) = looks.next().await {
+            let Some((row, wrong)) = suspect? else { continue };
+            // Retention may have removed it, it may have been sealed, or a put may have mended it, since the row was read.
+            let now = match store.document(&row.key).await {
+                Ok(StoredDocument::Kept { size_bytes, placement }) => DocumentRow { size_bytes, placement, ..row },
+                Ok(StoredDocument::Pruned { .. }) | Err(StoreError::NotFound { .. }) => continue,
                 Err(error) => return Err(error),
             };
-            if still {
-                verdict.find(Finding { kind, what: row.key.to_string(), cause, fix: FROM_BACKUP, damage: true });
+            if now.placement.inline.is_none() && self::wrong(documents, depth, &now).await?.is_none() {
+                continue;
             }
+            let Wrong { kind, cause, fix } = wrong;
+            verdict.find(Finding { kind, what: now.key.to_string(), cause, fix, damage: true });
         }
     }
-}
-
-async fn suspects(
-    documents: PathBuf,
-    depth: Depth,
-    rows: Vec<DocumentRow>,
-) -> Result<Vec<(DocumentRow, &'static str, String)>> {
-    blocking(move || {
-        let wrong = |row: DocumentRow| {
-            let (kind, cause) = wrong(&documents, depth, &row)?;
-            Some((row, kind, cause))
-        };
-        rows.into_iter().filter(|row| row.pruned_at.is_none()).filter_map(wrong).collect()
-    })
-    .await
 }
 
 /// What is wrong with the bytes of a document.
-pub(super) fn wrong(documents: &Path, depth: Depth, row: &DocumentRow) -> Option<(&'static str, String)> {
-    if let Some(bytes) = &row.inline {
-        let right = depth == Depth::Lengths || hash(bytes) == row.key;
-        return (!right).then(|| ("damaged-row", "the bytes in its row do not have its hash".to_owned()));
-    }
-    let path = path_in(documents, &row.key);
-    let size_bytes = match std::fs::metadata(&path) {
-        Ok(meta) => meta.len(),
-        Err(error) => return Some(("missing-file", format!("its file {} cannot be read: {error}", path.display()))),
+pub(super) struct Wrong {
+    kind: &'static str,
+    pub(super) cause: String,
+    fix: &'static str,
+}
+
+/// Looks at the bytes of a document. `Unavailable` when the repository cannot be asked.
+pub(super) async fn wrong(documents: &Repository, depth: Depth, row: &DocumentRow) -> Result<Option<Wrong>> {
+    let kind = if row.placement.inline.is_some() { "damaged-row" } else { "damaged-file" };
+    let damaged = |cause: String| {
+        let kind = if cause.contains("missing") { "missing-file" } else { kind };
+        Some(Wrong { kind, cause, fix: FROM_BACKUP })
     };
-    if size_bytes != row.size_bytes {
-        return Some(("damaged-file", format!("its file has {size_bytes} bytes, not {}", row.size_bytes)));
-    }
     if depth == Depth::Lengths {
-        return None;
+        let lacks = documents.lacks(&row.key, row.size_bytes, &row.placement).await;
+        return lacks.map(|why| why.and_then(damaged)).map_err(away);
     }
-    match std::fs::read(&path) {
-        Ok(bytes) if hash(&bytes) == row.key => None,
-        Ok(_) => Some(("damaged-file", "the bytes of its file do not have its hash".to_owned())),
-        Err(error) => Some(("missing-file", format!("its file {} cannot be read: {error}", path.display()))),
+    match documents.bytes(&row.key, row.size_bytes, &row.placement).await {
+        Ok(_) => Ok(None),
+        Err(DocumentsError::Damaged { why, .. }) => Ok(damaged(why)),
+        Err(error @ DocumentsError::KeyMissing { .. }) => {
+            Ok(Some(Wrong { kind: "missing-key", cause: error.to_string(), fix: KEY_BACK }))
+        }
+        Err(other) => Err(away(other)),
     }
 }
 
-pub(super) fn hash(bytes: &[u8]) -> DocumentKey {
-    DocumentKey(Sha256::digest(bytes).into())
+fn away(error: DocumentsError) -> StoreError {
+    StoreError::Unavailable(error.to_string())
 }
 
-/// Files that nobody needs, far older than the time after which retention takes them away. No damage, only room.
-async fn files(place: &Place, now: Timestamp, store: &mut Inspection, verdict: &mut Verdict) -> Result<()> {
-    let (old, unfinished) = (file_time(now, FILES_WAIT + 2 * PERIOD), file_time(now, UNFINISHED_WAIT + 2 * PERIOD));
+/// Objects that nobody needs, far older than the time after which retention takes them away. No damage, only room.
+async fn files(documents: &Repository, now: Timestamp, store: &mut Inspection, verdict: &mut Verdict) -> Result<()> {
+    let old = now.minus(OBJECTS_WAIT + 2 * PERIOD).to_system();
+    let unfinished = now.minus(UNFINISHED_WAIT + 2 * PERIOD).to_system();
     for folder in 0..FOLDERS {
-        let path = place.documents.join("sha256").join(format!("{folder:02x}"));
-        let listed = blocking(move || list(&path, old, unfinished)).await?;
-        let listed = listed.map_err(|error| {
-            let documents = place.documents.display();
-            StoreError::Unavailable(format!("cannot list {documents}: {error}; fix: run this as the gateway's user"))
-        })?;
-        let needed = store.needed(&listed.old).await?;
-        let orphans = listed.old.iter().filter(|key| !needed.contains(key)).map(|key| path_in(&place.documents, key));
-        for file in orphans.chain(listed.unfinished) {
-            let cause = "no row needs this file; a crash left it".to_owned();
-            let (what, fix) = (file.display().to_string(), "nothing is lost; faxwell db prune removes it");
-            verdict.find(Finding { kind: "orphan-file", what, cause, fix, damage: false });
+        let mut after: Option<String> = None;
+        loop {
+            let listed = documents.list_old(folder as u8, after.as_deref(), old, unfinished).await.map_err(away)?;
+            for names in listed.old.chunks(NAMES_AT_ONCE) {
+                let needed = store.needed(names).await?;
+                for name in names.iter().filter(|name| !needed.contains(name)) {
+                    let what = match documents.directory() {
+                        Some(directory) => path_in(directory, name).display().to_string(),
+                        None => name.to_string(),
+                    };
+                    verdict.find(orphan(what));
+                }
+            }
+            listed.unfinished.iter().for_each(|file| verdict.find(orphan(file.display().to_string())));
+            let Some(next) = listed.next else { break };
+            after = Some(next);
         }
     }
     Ok(())
+}
+
+fn orphan(what: String) -> Finding {
+    let cause = "no row needs this file; a crash left it".to_owned();
+    let fix = "nothing is lost; faxwell db prune removes it";
+    Finding { kind: "orphan-file", what, cause, fix, damage: false }
 }
 
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

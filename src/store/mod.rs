@@ -8,9 +8,14 @@
 
 #[cfg(test)]
 mod conformance;
+mod copy;
+mod inspection;
 mod journal_fact;
+mod migrations;
 pub mod model;
+mod postgres;
 mod report;
+mod sql;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -20,8 +25,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::{AttemptId, FaxId, MessageId, NoticeId, ReceivedFaxId, ShortId, Timestamp};
+pub use copy::Copied;
+pub use inspection::Inspection;
+pub use migrations::{Allowed, Kind as MigrationKind, Schema, Step as MigrationStep};
 pub use model::*;
-pub use sqlite::{Inspection, SqliteSettings, SqliteStore, WriterStats};
+pub use postgres::{PostgresSettings, migrate_postgres};
+pub use sql::SqlStore;
+pub use sqlite::{SqliteSettings, WriterStats, migrate_sqlite};
 
 /// Why the store did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +63,10 @@ pub enum StoreError {
         /// What the person can do.
         fix: String,
     },
+    /// No call may begin at this moment: its number or every channel is taken, or enough calls began within a minute.
+    /// Nothing has changed, and trying again is right as soon as that is over.
+    #[error("no call begins now: {0}")]
+    NotNow(String),
     /// A new id met an old one; make another and repeat.
     #[error("the id {0} is taken")]
     IdTaken(String),
@@ -69,6 +83,17 @@ fn wrong_state(what: impl Into<String>, why: impl Into<String>, fix: impl Into<S
 /// Shorthand.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
+/// Hears of every transition.
+pub trait Observer: Send + Sync + 'static {
+    /// This one took so long from its call to its durable answer; why it failed, when it did.
+    fn transition(&self, name: &'static str, took: Duration, failed: Option<&StoreError>);
+}
+
+/// Holds the lock of an SQLite store whose gateway must not run meanwhile. `Unusable` names the process that has it.
+pub async fn lock_file(path: &std::path::Path) -> Result<std::fs::File> {
+    sqlite::open::lock(path).await
+}
+
 /// Durable state of the gateway. Every method is one transaction, durable when it returns.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -77,6 +102,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes a row of its own and commits it; errors when nothing can be stored now.
     async fn check_writable(&self) -> Result<()>;
+
+    /// What the database says of itself.
+    async fn health(&self) -> Result<StoreHealth>;
 
     // ---- intake/
 
@@ -140,7 +168,8 @@ pub trait Store: Send + Sync + 'static {
     /// id answers the same.
     ///
     /// `LeaseLost` also when the lease has run out; `Refused` when `first_page` is not the first unconfirmed page (a
-    /// late confirmation may have come in since the claim: give the fax back with [`Store::call_again`]).
+    /// late confirmation may have come in since the claim: give the fax back with [`Store::call_again`]); `NotNow` when
+    /// another node was faster to the number or the channel, or the limits say so: give it back at once.
     async fn begin_attempt(&self, fax: FaxId, token: LeaseToken, attempt: NewAttempt) -> Result<u32>;
 
     /// Records something that happened in a call. Accepted from a stale token too.
@@ -171,7 +200,17 @@ pub trait Store: Send + Sync + 'static {
     /// Orders for faxes that this owner holds a lease on, asked for between pages.
     async fn orders(&self, owner: &Owner) -> Result<Vec<(FaxId, Order)>>;
 
+    /// What all nodes together do with their trunks: those in use only.
+    async fn line_use(&self) -> Result<Vec<LineUse>>;
+
     // ---- line/, inbound
+
+    /// Takes a channel of the trunk for a call that is about to be answered, under a lease ([`Lease::Incoming`]).
+    /// `NotNow` when every channel is taken, on whichever node. Repeating it changes nothing.
+    async fn begin_incoming(&self, owner: &Owner, call: NewIncoming, lease: Duration) -> Result<()>;
+
+    /// The call is over; its channel is free. Repeating it changes nothing.
+    async fn end_incoming(&self, id: uuid::Uuid) -> Result<()>;
 
     /// Stores a received fax with its first page, under a lease. Telling it again stores it once and answers the same
     /// token.
@@ -291,10 +330,31 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets marked documents whose wait is over and that still nobody names, and answers them: their files may go
     /// after that.
-    async fn sweep_documents(&self, limit: u32) -> Result<Vec<DocumentKey>>;
+    async fn sweep_documents(&self, limit: u32) -> Result<Vec<ObjectName>>;
 
-    /// Those of `keys` whose file in the repository a row needs.
-    async fn needed_documents(&self, keys: &[DocumentKey]) -> Result<Vec<DocumentKey>>;
+    /// Those of `names` that a row needs.
+    async fn needed_objects(&self, names: &[ObjectName]) -> Result<Vec<ObjectName>>;
+
+    /// How many documents each key of `store.keys` has sealed, by the names of the keys.
+    async fn sealers(&self) -> Result<Vec<(String, u64)>>;
+
+    /// Documents whose key is not wrapped by this one, in order of their hashes, after this one.
+    async fn sealed_otherwise(
+        &self,
+        by: &str,
+        after: Option<DocumentKey>,
+        limit: u32,
+    ) -> Result<Vec<(DocumentKey, SealedKey)>>;
+
+    /// Puts wrapped keys in the place of others. One that is not as it was read any more is left alone. Answers how many.
+    async fn rewrap(&self, rewrapped: Vec<Rewrapped>) -> Result<u64>;
+
+    /// Documents that lie in the clear, with their lengths, in order of their hashes, after this one.
+    async fn unsealed(&self, after: Option<DocumentKey>, limit: u32) -> Result<Vec<(DocumentKey, u64, Placement)>>;
+
+    /// From now on the document is where `placement` says, sealed. Answers whether it was in the clear until now; else
+    /// nothing has changed.
+    async fn seal(&self, key: DocumentKey, placement: Placement) -> Result<bool>;
 
     /// When the oldest message that is kept was accepted.
     async fn oldest_message(&self) -> Result<Option<Timestamp>>;
@@ -332,8 +392,29 @@ pub trait Store: Send + Sync + 'static {
     /// `Refused` when the end is not true any more (see [`Store::end_attempt`]): read the orphans again.
     async fn settle(&self, orphan: &Orphan, end: AttemptEnd, next: Next) -> Result<()>;
 
+    /// Takes a duty that one node has at a time, or extends one that this node has, for `lease` from now by the store's
+    /// clock. Answers whether it is this owner's now. What is done under it must be harmless when two do it for a moment.
+    async fn take_duty(&self, owner: &Owner, name: &str, lease: Duration) -> Result<bool>;
+
+    /// Gives a duty back before its lease is over. One that this owner does not have is left alone.
+    async fn give_duty_back(&self, owner: &Owner, name: &str) -> Result<()>;
+
+    /// The secret of this name, 16 to 1024 octets, alike on every node. `fresh` becomes it when there is none: of two nodes
+    /// that ask at once, both are answered what the first one brought.
+    async fn secret(&self, name: &str, fresh: &[u8]) -> Result<Vec<u8>>;
+
     /// Says that this node lives.
     async fn node_seen(&self, node: &NodeState) -> Result<()>;
+
+    /// Takes a node out of service until [`Store::resume_node`], its restarts included. `NotFound` for one that was never
+    /// seen. Repeating it changes nothing.
+    async fn drain_node(&self, node: &str, by: &str) -> Result<()>;
+
+    /// Ends that order. `NotFound` for a node that was never seen.
+    async fn resume_node(&self, node: &str, by: &str) -> Result<()>;
+
+    /// The order that this node is under; none for one that is in service or was never seen.
+    async fn drain_order(&self, node: &str) -> Result<Option<DrainOrder>>;
 
     /// Says how a line does.
     async fn line_seen(&self, line: &LineState) -> Result<()>;

@@ -2,6 +2,7 @@
 
 mod calls;
 mod documents;
+mod limits;
 mod messages;
 mod notices;
 mod orders;
@@ -12,6 +13,7 @@ mod retention;
 
 pub use calls::*;
 pub use documents::*;
+pub use limits::*;
 pub use messages::*;
 pub use notices::*;
 pub use orders::*;

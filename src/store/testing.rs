@@ -1,5 +1,8 @@
 //! For tests of every module: a store in a directory of its own, a clock that stands still, and ready-made messages.
 
+pub(crate) mod postgres;
+pub(crate) mod proxy;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -39,7 +42,7 @@ impl Clock for ManualClock {
 
 /// An empty store; its directory goes with it.
 pub(crate) struct TestStore {
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) store: Arc<SqlStore>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) directory: tempfile::TempDir,
 }
@@ -58,14 +61,14 @@ async fn sqlite_with(settings: SqliteSettings) -> TestStore {
     let directory = tempfile::tempdir().unwrap();
     let clock = ManualClock::new();
     let path = directory.path().join("faxwell.db");
-    let store = SqliteStore::open(path, clock.clone(), settings).await.unwrap();
+    let store = SqlStore::open_sqlite(path, clock.clone(), settings).await.unwrap();
     TestStore { store: Arc::new(store), clock, directory }
 }
 
 /// The same file opened once more, after the first store was closed.
-pub(crate) async fn open(test: &TestStore) -> Arc<SqliteStore> {
+pub(crate) async fn open(test: &TestStore) -> Arc<SqlStore> {
     let path = test.directory.path().join("faxwell.db");
-    Arc::new(SqliteStore::open(path, test.clock.clone(), SqliteSettings::default()).await.unwrap())
+    Arc::new(SqlStore::open_sqlite(path, test.clock.clone(), SqliteSettings::default()).await.unwrap())
 }
 
 async fn foreign(database: &std::path::Path) -> SqliteConnection {
@@ -139,7 +142,7 @@ pub(crate) fn document(bytes: &[u8]) -> DocumentRef {
         key: DocumentKey(Sha256::digest(bytes).into()),
         size_bytes: bytes.len() as u64,
         media: "application/octet-stream".to_owned(),
-        inline: Some(bytes.to_vec()),
+        placement: Placement { inline: Some(bytes.to_vec()), ..Placement::default() },
     }
 }
 
@@ -215,7 +218,7 @@ pub(crate) fn end(outcome: Outcome) -> FinalEnd {
 
 /// An attempt from this page on.
 pub(crate) fn attempt(first_page: u32) -> NewAttempt {
-    NewAttempt { id: AttemptId::new(), line: "sandbox".to_owned(), first_page }
+    NewAttempt { id: AttemptId::new(), line: "sandbox".to_owned(), first_page, limits: CallLimits::default() }
 }
 
 /// The confirmation of this page.

@@ -4,6 +4,8 @@
 //! `info,faxwell::line=debug`; without it `-v` and `-q` decide. Bodies, images and secrets are never logged. The SIP stack
 //! logs whole messages at `info`, with numbers and the answers to logins: it says so only when a filter names it.
 
+pub mod metrics;
+
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;

@@ -36,6 +36,11 @@ pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) 
     }
 }
 
+/// To the terminal: the test runner keeps what tests print.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 /// First of a few TCP and UDP ports that nobody uses.
 pub(crate) fn free_ports() -> u16 {
     for _ in 0..200 {

@@ -15,3 +15,4 @@ mod receive;
 mod receive_end;
 mod received_mail;
 mod second_process;
+mod simulated_day;

@@ -261,10 +261,10 @@ fn a_mail_that_left_before_a_backup_can_come_back_after_its_restore() {
     let reply = Smtp::connect(gateway.smtp()).send("", &[&mail.from], &returned(&mail.from, "sales@example.com"));
     assert!(reply.starts_with("250"), "{reply}");
     host.mail_to("office@example.com");
-    // A key that is damaged is told of, and nothing is restored with it.
-    let key = std::fs::read_dir(&backup).unwrap().flatten().map(|entry| entry.path());
-    let key = key.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "key")).unwrap();
-    std::fs::write(key, [7; 32]).unwrap();
+    // A copy of the store that is damaged is told of, and nothing is restored from it.
+    let copy = std::fs::read_dir(&backup).unwrap().flatten().map(|entry| entry.path());
+    let copy = copy.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "db")).unwrap();
+    std::fs::write(copy, [7; 32]).unwrap();
     let elsewhere = gateway.path("elsewhere");
     let output = faxwell().arg("restore").arg(&backup).arg("--data").arg(&elsewhere).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("does not have the hash"), "{output:?}");

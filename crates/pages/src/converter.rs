@@ -10,6 +10,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -65,6 +66,7 @@ pub struct Converter {
     args: Vec<OsString>,
     limits: Limits,
     slots: Arc<Semaphore>,
+    crashes: Arc<AtomicU64>,
 }
 
 /// Standard error beyond this is dropped.
@@ -76,7 +78,12 @@ impl Converter {
     /// `program args…` must end up in [`crate::worker::main`].
     pub fn new(program: PathBuf, args: Vec<OsString>, limits: Limits) -> Self {
         let slots = Arc::new(Semaphore::new(limits.processes.max(1)));
-        Self { program, args, limits, slots }
+        Self { program, args, limits, slots, crashes: Arc::default() }
+    }
+
+    /// Processes that ended without an answer since the first of its clones was made.
+    pub fn crashes(&self) -> u64 {
+        self.crashes.load(Ordering::Relaxed)
     }
 
     /// Documents into pages.
@@ -126,6 +133,7 @@ impl Converter {
             Ok(Ok(None)) => {
                 let status = reap(&mut child).await;
                 let log = said(overhear).await;
+                self.crashes.fetch_add(1, Ordering::Relaxed);
                 return Err(ConvertError { log: log.clone(), ..name(ended(status, &log, &self.limits), part) });
             }
             Ok(Err(error)) if error.kind() == wire::TOO_LARGE => {

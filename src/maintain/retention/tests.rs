@@ -1,10 +1,11 @@
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use super::*;
-use crate::documents::{DocumentsSettings, path_in};
+use crate::documents::{DocumentsSettings, KeyRing, path_in};
 use crate::domain::Outcome;
 use crate::store::testing::{self, TestStore};
-use crate::store::{DocumentRef, RenderedPages, StoredDocument};
+use crate::store::{DocumentKey, DocumentRef, RenderedPages, StoredDocument};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LEASE: Duration = Duration::from_secs(60);
@@ -22,7 +23,7 @@ async fn bench() -> Bench {
     let settings = DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() };
     let documents = Documents::open(test.directory.path().join("documents"), Arc::clone(&store), settings).unwrap();
     let retain = RetainConfig { images: DAY * 30, records: DAY * 400 };
-    let retention = Arc::new(Retention::new(store, documents.clone(), retain));
+    let retention = Arc::new(Retention::new(store, documents.clone(), retain, testing::owner("gw-a")));
     Bench { test, documents, retention }
 }
 
@@ -41,11 +42,11 @@ impl Bench {
     async fn age(&self, key: &DocumentKey, by: Duration) {
         let now = self.test.store.now().await.unwrap();
         let file = std::fs::File::options().write(true).open(self.file(key)).unwrap();
-        file.set_modified(file_time(now, by)).unwrap();
+        file.set_modified(now.minus(by).to_system()).unwrap();
     }
 
     fn file(&self, key: &DocumentKey) -> PathBuf {
-        path_in(self.documents.directory(), key)
+        path_in(self.documents.repository().directory().unwrap(), &ObjectName::Content(*key))
     }
 
     /// A fax with these pages that has ended and was reported.
@@ -63,7 +64,7 @@ impl Bench {
 
     async fn run(&self) -> Tidied {
         loop {
-            let tidied = self.retention.step().await.unwrap();
+            let tidied = self.retention.step().await.unwrap().expect("nobody else has the duty");
             if tidied.done {
                 return tidied;
             }
@@ -114,9 +115,9 @@ async fn whatever_a_crash_leaves_the_next_run_finds() {
     bench.test.clock.advance(DAY * 401);
     let now = bench.test.store.now().await.unwrap();
     while !bench.test.store.prune(bench.retention.rules(now)).await.unwrap().is_nothing() {}
-    bench.test.store.mark_unreferenced(None, 1000, FILES_WAIT).await.unwrap();
+    bench.test.store.mark_unreferenced(None, 1000, OBJECTS_WAIT).await.unwrap();
     bench.test.clock.advance(DAY * 2);
-    assert!(bench.test.store.sweep_documents(1000).await.unwrap().contains(&forgotten.key));
+    assert!(bench.test.store.sweep_documents(1000).await.unwrap().contains(&ObjectName::Content(forgotten.key)));
     assert!(bench.file(&forgotten.key).exists());
     assert_eq!(bench.run().await.files, 1);
 
@@ -124,7 +125,7 @@ async fn whatever_a_crash_leaves_the_next_run_finds() {
     let orphan = bench.put(3).await;
     let half = bench.file(&orphan.key).with_extension("").to_string_lossy().into_owned() + "#1";
     std::fs::write(&half, b"half of it").unwrap();
-    std::fs::File::options().write(true).open(&half).unwrap().set_modified(file_time(now, DAY)).unwrap();
+    std::fs::File::options().write(true).open(&half).unwrap().set_modified(now.minus(DAY).to_system()).unwrap();
     assert_eq!(bench.run().await.files, 1, "the put may be about to be named, the half one is broken off");
     assert!(bench.file(&orphan.key).exists() && !std::path::Path::new(&half).exists());
     bench.test.clock.advance(DAY + Duration::from_secs(1));
@@ -141,7 +142,7 @@ async fn a_put_of_bytes_that_are_there_keeps_their_file() {
     std::fs::File::options().write(true).open(bench.file(&orphan.key)).unwrap().set_modified(old).unwrap();
     let since = old + DAY;
     bench.documents.put(bytes(1), "image/tiff").await.unwrap();
-    assert_eq!(bench.documents.remove(&[orphan.key], since).await.unwrap().files, 0);
+    assert_eq!(bench.documents.repository().remove(&[ObjectName::Content(orphan.key)], since).await.unwrap().files, 0);
     assert!(bench.file(&orphan.key).exists());
 }
 
@@ -149,14 +150,20 @@ async fn a_put_of_bytes_that_are_there_keeps_their_file() {
 async fn puts_and_removals_of_the_same_bytes_at_once_never_lose_a_named_document() {
     let bench = bench().await;
     let key = bench.put(1).await.key;
+    // Another node: the directory alone is the same.
+    let place = bench.test.directory.path().join("documents");
+    let elsewhere = Documents::open(place, bench.test.store.clone(), DocumentsSettings::default()).unwrap();
     let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
     for _ in 0..100 {
         if let Ok(file) = std::fs::File::options().write(true).open(bench.file(&key)) {
             file.set_modified(old).unwrap();
         }
-        let (documents, other) = (bench.documents.clone(), bench.documents.clone());
+        let (documents, other) = (bench.documents.clone(), elsewhere.clone());
         let put = tokio::spawn(async move { documents.put(bytes(1), "image/tiff").await.unwrap() });
-        let removed = tokio::spawn(async move { other.remove(&[key], old + DAY).await.unwrap() });
+        let removed =
+            tokio::spawn(
+                async move { other.repository().remove(&[ObjectName::Content(key)], old + DAY).await.unwrap() },
+            );
         let put = put.await.unwrap();
         removed.await.unwrap();
         // From here a row may name it, so it must be there whatever came first.
@@ -174,12 +181,14 @@ async fn nothing_goes_while_somebody_copies() {
     let pages = bench.put(1).await;
     bench.ended(&pages).await;
     bench.test.clock.advance(DAY * 31);
-    let kept = bench.documents.keep().await;
-    let tidied = bench.run().await;
-    assert_eq!((tidied.pruned.documents, tidied.files), (2, 0));
+    let kept = bench.retention.pause().await.unwrap();
+    assert_eq!(bench.retention.step().await.unwrap(), None);
+    let refused = bench.retention.run_for(Duration::from_secs(1)).await.unwrap_err();
+    assert!(refused.to_string().contains("a backup is being taken"), "{refused}");
     assert!(bench.file(&pages.key).exists());
     drop(kept);
-    assert_eq!(bench.run().await.files, 1, "the next run finds it");
+    let tidied = bench.run().await;
+    assert_eq!((tidied.pruned.documents, tidied.files), (2, 1));
 }
 
 #[tokio::test]
@@ -192,7 +201,76 @@ async fn a_document_that_was_removed_and_comes_again_is_whole() {
     let again = bench.put(1).await;
     bench.ended(&again).await;
     assert_eq!(bench.documents.get(&pages.key).await.unwrap(), bytes(1));
-    assert!(matches!(bench.test.store.document(&pages.key).await.unwrap(), StoredDocument::Repository { .. }));
+    assert!(matches!(bench.test.store.document(&pages.key).await.unwrap(), StoredDocument::Kept { .. }));
     bench.run().await;
     assert_eq!(bench.documents.get(&pages.key).await.unwrap(), bytes(1));
+}
+
+#[tokio::test]
+async fn one_node_at_a_time_removes_what_is_over() {
+    let bench = bench().await;
+    let other = Retention::new(
+        bench.test.store.clone(),
+        bench.documents.clone(),
+        RetainConfig { images: DAY * 30, records: DAY * 400 },
+        testing::owner("gw-b"),
+    );
+    let pages = bench.put(1).await;
+    bench.ended(&pages).await;
+    bench.test.clock.advance(DAY * 31);
+    assert!(bench.retention.step().await.unwrap().is_some());
+    assert_eq!(other.step().await.unwrap(), None, "the duty is the other node's");
+    bench.test.clock.advance(DUTY_LEASE);
+    assert!(other.step().await.unwrap().is_some(), "the duty of a node that is gone runs out");
+    while !other.step().await.unwrap().unwrap().done {}
+    assert!(!bench.file(&pages.key).exists());
+}
+
+#[tokio::test]
+async fn a_backup_on_one_node_stops_the_others() {
+    let bench = bench().await;
+    let other = Retention::new(
+        bench.test.store.clone(),
+        bench.documents.clone(),
+        RetainConfig { images: DAY * 30, records: DAY * 400 },
+        testing::owner("gw-b"),
+    );
+    let kept = other.pause().await.unwrap();
+    assert_eq!(bench.retention.step().await.unwrap(), None);
+    drop(kept);
+    bench.test.clock.advance(DUTY_LEASE);
+    assert!(bench.retention.step().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_sealed_document_that_is_over_loses_its_key_and_what_is_left_of_it_stays_unreadable() {
+    let mut bench = bench().await;
+    let folder = bench.test.directory.path();
+    let file = folder.join("store.keys");
+    std::fs::write(&file, KeyRing::new_line("2027-01-01")).unwrap();
+    let keys = Arc::new(KeyRing::read(&file).unwrap());
+    let settings = DocumentsSettings { free_bytes_min: 0, keys: Some(keys), ..DocumentsSettings::default() };
+    let store: Arc<dyn Store> = bench.test.store.clone();
+    bench.documents = Documents::open(folder.join("sealed"), Arc::clone(&store), settings).unwrap();
+    let retain = RetainConfig { images: DAY * 30, records: DAY * 400 };
+    bench.retention = Arc::new(Retention::new(store, bench.documents.clone(), retain, testing::owner("gw-a")));
+
+    let pages = bench.documents.put(bytes(1), "image/tiff").await.unwrap();
+    bench.ended(&pages).await;
+    let name = pages.placement.object(&pages.key).unwrap();
+    let object = path_in(bench.documents.repository().directory().unwrap(), &name);
+    let now = bench.test.store.now().await.unwrap();
+    std::fs::File::options().write(true).open(&object).unwrap().set_modified(now.to_system()).unwrap();
+    let copy = std::fs::read(&object).unwrap();
+    bench.test.clock.advance(DAY * 31);
+    assert_eq!(bench.run().await.files, 1);
+    assert!(!object.exists());
+
+    // An old version in a bucket, a backup of a disk.
+    std::fs::write(&object, copy).unwrap();
+    assert!(bench.documents.get(&pages.key).await.unwrap_err().is_pruned());
+    let row = bench.test.store.document_rows(None, 100).await.unwrap().into_iter().find(|row| row.key == pages.key);
+    assert_eq!(row.unwrap().placement.sealed, None, "its key is nowhere any more");
+    assert_eq!(bench.test.store.sealers().await.unwrap(), []);
+    assert!(bench.retention.prunable(10).await.unwrap().is_nothing());
 }

@@ -8,8 +8,10 @@ mod calls;
 mod expiry;
 mod facts;
 mod intake;
+mod limits;
 mod mails;
 mod model;
+mod nodes;
 mod notices;
 mod orders;
 mod ownership;
@@ -17,6 +19,8 @@ mod reading;
 mod received;
 mod received_kept;
 mod retention;
+mod schema;
+mod sealing;
 
 use std::any::Any;
 use std::future::Future;
@@ -92,6 +96,7 @@ const CASES: &[(&str, Case)] = cases![
     ownership::an_open_attempt_without_owner_is_settled_once,
     ownership::an_orphan_is_judged_by_what_is_on_record_when_it_is_settled,
     ownership::the_clock_never_goes_backwards,
+    ownership::a_secret_is_what_the_first_node_brought,
     notices::each_fax_gets_exactly_one_final_notice,
     notices::a_notice_is_owed_until_somebody_takes_it,
     notices::a_dead_notice_is_kept_and_a_withheld_one_never_claimed,
@@ -106,6 +111,12 @@ const CASES: &[(&str, Case)] = cases![
     received_kept::a_received_fax_that_nobody_has_is_never_removed,
     received_kept::a_legal_hold_keeps_a_received_fax_until_it_is_ended,
     received_kept::a_restore_changes_no_received_fax_and_lets_go_of_one_that_was_coming_in,
+    limits::the_channels_of_a_trunk_are_shared_by_all_nodes_and_both_directions,
+    limits::calls_within_a_minute_are_counted_over_all_nodes,
+    limits::a_race_for_a_channel_or_a_number_has_one_winner_and_costs_the_loser_no_attempt,
+    limits::the_channel_of_an_incoming_call_is_free_when_it_ends_or_its_node_is_gone,
+    limits::what_a_dead_node_held_is_free_when_its_attempt_is_settled,
+    nodes::an_order_to_drain_holds_until_it_is_resumed_whatever_the_node_says,
     orders::a_held_fax_is_nobodys_work_and_its_time_stands_still,
     orders::an_order_waits_for_the_renderer_and_then_holds,
     orders::an_order_waits_for_the_end_of_the_call,
@@ -141,6 +152,11 @@ const CASES: &[(&str, Case)] = cases![
     retention::a_legal_hold_keeps_a_message_until_it_is_ended,
     retention::pruning_keeps_to_its_limit_and_goes_on_where_it_stopped,
     retention::what_had_not_ended_is_held_after_a_restore_and_nothing_is_called,
+    sealing::the_row_that_was_first_keeps_its_object_and_its_key,
+    sealing::a_document_that_loses_its_bytes_loses_its_key_in_the_same_step,
+    sealing::keys_are_wrapped_anew_where_they_are_as_they_were_read,
+    sealing::what_lies_in_the_clear_is_sealed_once_and_never_opened_again,
+    sealing::a_duty_has_one_node_until_its_lease_is_over,
 ];
 
 /// Runs every case on a store of its own and names all that failed.

@@ -159,3 +159,14 @@ pub(super) async fn the_clock_never_goes_backwards(bench: Bench) {
     bench.clock.set(Timestamp(first.0 + 1));
     assert_eq!(bench.now().await, Timestamp(first.0 + 1));
 }
+
+pub(super) async fn a_secret_is_what_the_first_node_brought(bench: Bench) {
+    let store = &bench.store;
+    let (a, b) = tokio::join!(store.secret("key", &[1; 32]), store.secret("key", &[2; 32]));
+    let first = a.unwrap();
+    assert_eq!(first, b.unwrap(), "two nodes that start at once");
+    assert!(first == [1; 32] || first == [2; 32], "{first:?}");
+    assert_eq!(store.secret("key", &[3; 32]).await.unwrap(), first);
+    assert_eq!(store.secret("another key", &[4; 32]).await.unwrap(), [4; 32]);
+    assert!(store.secret("too short to be one", &[5; 8]).await.is_err());
+}

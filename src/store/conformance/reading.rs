@@ -69,15 +69,15 @@ pub(super) async fn documents_are_inline_or_in_the_repository(bench: Bench) {
     let inline = message.raw.clone();
     bench.submit_message(message.clone()).await;
     let stored = bench.store.document(&inline.key).await.unwrap();
-    assert_eq!(stored, StoredDocument::Inline(inline.inline.unwrap()));
+    assert_eq!(stored, StoredDocument::Kept { size_bytes: inline.size_bytes, placement: inline.placement });
 
     message = testing::message(&["+99910200"]);
-    message.raw = DocumentRef { size_bytes: 1_000_000, inline: None, ..testing::document(b"large") };
+    message.raw = DocumentRef { size_bytes: 1_000_000, placement: Placement::default(), ..testing::document(b"large") };
     for _ in 0..2 {
         bench.submit_message(NewMessage { raw: message.raw.clone(), ..testing::message(&["+99910200"]) }).await;
     }
     let stored = bench.store.document(&message.raw.key).await.unwrap();
-    assert_eq!(stored, StoredDocument::Repository { size_bytes: 1_000_000 });
+    assert_eq!(stored, StoredDocument::Kept { size_bytes: 1_000_000, placement: Placement::default() });
 }
 
 pub(super) async fn events_tell_the_story_of_a_fax(bench: Bench) {
@@ -118,6 +118,8 @@ pub(super) async fn nodes_and_lines_are_as_they_last_said(bench: Bench) {
         started_at: now,
         seen_at: Timestamp(0),
         draining: false,
+        drained: false,
+        ordered: None,
     };
     let mut line = LineState {
         line: "trunk1".to_owned(),

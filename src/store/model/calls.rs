@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fax, FinalEnd, Lease, LeaseToken, Message};
+use super::{CallLimits, Fax, FinalEnd, Lease, LeaseToken, Message};
 use crate::domain::page::words;
 use crate::domain::{AttemptId, Cause, Timestamp};
 
@@ -60,6 +60,8 @@ pub struct NewAttempt {
     pub line: String,
     /// First page to send, from 1.
     pub first_page: u32,
+    /// What must not be exceeded.
+    pub limits: CallLimits,
 }
 
 /// How a call carries the fax.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::domain::Timestamp;
 
@@ -39,6 +40,62 @@ impl From<DocumentKey> for String {
     }
 }
 
+/// What an object of the repository is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ObjectName {
+    /// By its content.
+    Content(DocumentKey),
+    /// A name that was drawn for it and is in its row alone: it tells nothing of the content, and no other object ever
+    /// has it.
+    Drawn(Uuid),
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Content(key) => key.fmt(f),
+            Self::Drawn(name) => name.simple().fmt(f),
+        }
+    }
+}
+
+/// The key of one document, wrapped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedKey {
+    /// Which key of `store.keys` wrapped it.
+    pub by: String,
+    /// The wrapped key.
+    pub wrapped: Vec<u8>,
+}
+
+impl fmt::Debug for SealedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedKey(by {})", self.by)
+    }
+}
+
+/// Where the bytes of a document are, and how they are read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Placement {
+    /// The bytes when they are in the row (16 KiB at most), sealed if there is a key.
+    pub inline: Option<Vec<u8>>,
+    /// The drawn name of its object; none when it is inline or called by its content.
+    pub drawn: Option<Uuid>,
+    /// Its key; none when the bytes are in the clear.
+    pub sealed: Option<SealedKey>,
+}
+
+impl Placement {
+    /// The object that has the bytes; none when they are in the row.
+    pub fn object(&self, key: &DocumentKey) -> Option<ObjectName> {
+        match (&self.inline, self.drawn) {
+            (Some(_), _) => None,
+            (None, Some(name)) => Some(ObjectName::Drawn(name)),
+            (None, None) => Some(ObjectName::Content(*key)),
+        }
+    }
+}
+
 /// A document that `documents/` has made durable, or that is small enough to go into the same transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentRef {
@@ -48,19 +105,19 @@ pub struct DocumentRef {
     pub size_bytes: u64,
     /// MIME type.
     pub media: String,
-    /// The bytes themselves when they go into the row (16 KiB at most).
-    pub inline: Option<Vec<u8>>,
+    /// Where its bytes are, unless the store has them elsewhere already.
+    pub placement: Placement,
 }
 
 /// Where a document's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredDocument {
-    /// In the row.
-    Inline(Vec<u8>),
-    /// In the repository, this many bytes.
-    Repository {
-        /// Its length.
+    /// They are there.
+    Kept {
+        /// Their length.
         size_bytes: u64,
+        /// Where.
+        placement: Placement,
     },
     /// Retention removed the bytes.
     Pruned {

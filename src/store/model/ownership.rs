@@ -25,6 +25,8 @@ pub enum Lease {
     Notice(NoticeId, LeaseToken),
     /// Of a fax that is being received.
     Received(ReceivedFaxId, LeaseToken),
+    /// Of the channel of a call that came in.
+    Incoming(uuid::Uuid),
 }
 
 /// When leases that have run out are taken from their owners.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attempt, Destination, Fax, Message, Notice, Owner, PageRecord};
+use super::{Attempt, Destination, DrainOrder, Fax, Message, Notice, Owner, PageRecord};
 use crate::domain::{FaxId, FaxState, MessageId, ReceivedFaxId, Timestamp};
 
 /// Everything that is known of a fax.
@@ -117,6 +117,10 @@ pub struct NodeState {
     pub seen_at: Timestamp,
     /// Whether it is being taken out of service.
     pub draining: bool,
+    /// Whether nothing is left that it works on.
+    pub drained: bool,
+    /// Who ordered that, until it is resumed; ignored when writing.
+    pub ordered: Option<DrainOrder>,
 }
 
 /// A line as its agent last said.
@@ -136,4 +140,15 @@ pub struct LineState {
     pub detail: String,
     /// When it was last seen, by the store's clock; ignored when writing.
     pub seen_at: Timestamp,
+}
+
+/// What a database says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct StoreHealth {
+    /// The server that takes writes; none where the store is a file.
+    pub host: Option<String>,
+    /// Synchronous copies beside it; none where there can be none, or where that may not be seen.
+    pub copies: Option<u32>,
+    /// Octets that the database takes; none where the store is a file.
+    pub size_bytes: Option<u64>,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::DocumentKey;
+use super::{DocumentKey, ObjectName, Placement, SealedKey};
 use crate::domain::Timestamp;
 
 /// What retention may remove.
@@ -27,9 +27,9 @@ pub struct Pruned {
     pub received: u64,
     /// Faxes and received faxes that are old enough and stay because of a legal hold.
     pub held: u64,
-    /// The documents whose files may go now.
+    /// The objects that may go now.
     #[serde(skip)]
-    pub gone: Vec<DocumentKey>,
+    pub gone: Vec<ObjectName>,
 }
 
 impl Pruned {
@@ -46,12 +46,30 @@ pub struct DocumentRow {
     pub key: DocumentKey,
     /// Its length.
     pub size_bytes: u64,
-    /// Whether its bytes are in the row.
-    pub inline: Option<Vec<u8>>,
+    /// Where its bytes are.
+    pub placement: Placement,
     /// Retention removed the bytes then.
     pub pruned_at: Option<Timestamp>,
     /// Whether any row names it.
     pub referenced: bool,
+}
+
+impl DocumentRow {
+    /// The object that has its bytes; none when they are in the row or gone.
+    pub fn object(&self) -> Option<ObjectName> {
+        if self.pruned_at.is_some() { None } else { self.placement.object(&self.key) }
+    }
+}
+
+/// A document's key that is wrapped anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrapped {
+    /// Which document.
+    pub key: DocumentKey,
+    /// As it was read.
+    pub was: SealedKey,
+    /// As it becomes.
+    pub becomes: SealedKey,
 }
 
 /// What one look at the documents found.

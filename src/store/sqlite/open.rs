@@ -8,16 +8,14 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
-use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::SqliteSettings;
-use super::error::{Place, timed_out};
+use crate::domain::Timestamp;
+use crate::store::migrations::{self, Allowed, Schema, Target};
+use crate::store::sql::{Place, timed_out};
 use crate::store::{Result, StoreError};
-
-/// `migrations/sqlite`, compiled in.
-pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// SQLite's default page size, which `file_size_bytes_max` is counted in.
 const PAGE_SIZE_BYTES: u64 = 4096;
@@ -30,7 +28,7 @@ const LOCK_WAITS: [Duration; 20] = [Duration::from_millis(25); 20];
 ///
 /// It waits a moment for the lock: a process that is about to end, or a child that was forked and has not yet become
 /// another program, may hold it a little longer.
-pub(super) async fn lock(path: &Path) -> Result<File> {
+pub(in crate::store) async fn lock(path: &Path) -> Result<File> {
     let name = {
         let mut name = path.as_os_str().to_owned();
         name.push(".lock");
@@ -77,7 +75,7 @@ fn write_pid(mut file: File) -> std::io::Result<File> {
 
 /// Makes the file, if there is none, for its owner alone: it holds mails and post-dial digits. SQLite gives its log
 /// the same permissions.
-pub(super) fn make_private(path: &Path) -> Result<()> {
+pub(in crate::store) fn make_private(path: &Path) -> Result<()> {
     let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     made.map(|_| ()).map_err(|e| {
         let fix = "fix: the directory must exist and be writable";
@@ -86,7 +84,7 @@ pub(super) fn make_private(path: &Path) -> Result<()> {
 }
 
 /// The settings of every connection.
-pub(super) fn options(path: &Path, settings: &SqliteSettings) -> SqliteConnectOptions {
+pub(in crate::store) fn options(path: &Path, settings: &SqliteSettings) -> SqliteConnectOptions {
     let pages_max = (settings.file_size_bytes_max / PAGE_SIZE_BYTES).clamp(1, u64::from(u32::MAX - 1));
     SqliteConnectOptions::new()
         .filename(path)
@@ -113,11 +111,6 @@ pub(super) fn reading_options(path: &Path, settings: &SqliteSettings) -> SqliteC
         .disable_statement_logging()
 }
 
-/// The schema that this program makes.
-pub(super) fn schema_version() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
-}
-
 /// Connects within the time limit.
 pub(super) async fn connect(options: &SqliteConnectOptions, limit: Duration) -> Result<SqliteConnection> {
     match tokio::time::timeout(limit, options.connect()).await {
@@ -127,39 +120,46 @@ pub(super) async fn connect(options: &SqliteConnectOptions, limit: Duration) -> 
 }
 
 /// Connects and brings the schema up to date. No time limit on migrations: a large file may take minutes.
-pub(super) async fn first_connection(
+pub(in crate::store) async fn first_connection(
     path: &Path,
     options: &SqliteConnectOptions,
     limit: Duration,
+    now: Timestamp,
 ) -> Result<SqliteConnection> {
     let mut connection = connect(options, limit).await?;
-    MIGRATIONS.run(&mut connection).await.map_err(|error| explain(path, error))?;
+    // Nobody else has the file, so that a contract takes nothing from anybody.
+    schema(path, &mut connection, now, Allowed::Contract).await?;
     Ok(connection)
 }
 
-fn explain(path: &Path, error: MigrateError) -> StoreError {
-    let path = path.display();
-    let known = schema_version();
-    match error {
-        MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
-            StoreError::Unusable(format!(
-                "the store {path} has schema version {version}, and this program knows versions up to {known}; \
-                 fix: run the newer faxwell that made it"
-            ))
-        }
-        MigrateError::VersionMismatch(version) | MigrateError::Dirty(version) => StoreError::Unusable(format!(
-            "the store {path} was made with another schema version {version} than this program's; \
-             fix: run the faxwell that made it, or give this one another data directory"
-        )),
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-            match Err::<(), _>(error).place("migrations") {
-                Err(StoreError::Refused(why)) => {
-                    StoreError::Unusable(format!("the schema of the store {path} cannot be brought up to date: {why}"))
-                }
-                Err(other) => other,
-                Ok(()) => unreachable!("an error was placed"),
-            }
-        }
-        other => StoreError::Unusable(format!("the schema of the store {path} cannot be read: {other}")),
+/// Looks at the schema and applies what is allowed.
+pub(super) async fn schema(
+    path: &Path,
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+    allowed: Allowed,
+) -> Result<Schema> {
+    let place = path.display().to_string();
+    migrations::bring_up(Target::Sqlite { connection, now }, migrations::of_sqlite(), &place, allowed).await
+}
+
+/// The same for a file that no gateway runs on; it is made when it is not there.
+///
+/// A look takes no lock and makes nothing: the schema of a file that is not there has version 0.
+pub async fn migrate_sqlite(path: &Path, now: Timestamp, allowed: Allowed) -> Result<Schema> {
+    let settings = SqliteSettings::default();
+    if allowed == Allowed::Nothing && !path.exists() {
+        return Ok(Schema::of_nothing(migrations::of_sqlite()));
     }
+    let (_lock, options) = if allowed == Allowed::Nothing {
+        (None, reading_options(path, &settings))
+    } else {
+        let lock = lock(path).await?;
+        make_private(path)?;
+        (Some(lock), options(path, &settings))
+    };
+    let mut connection = connect(&options, settings.statement_timeout).await?;
+    let found = schema(path, &mut connection, now, allowed).await;
+    let _ = tokio::time::timeout(settings.statement_timeout, connection.close()).await;
+    found
 }

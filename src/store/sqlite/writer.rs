@@ -18,30 +18,19 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::error::{Place, timed_out};
-use super::{BoxFuture, SqliteSettings, StoreClock, open, statements};
-use crate::domain::Timestamp;
+use super::{SqliteSettings, StoreClock, open};
 use crate::fault::crash_point;
+use crate::store::sql::{BoxFuture, Conn, Place, Tx, timed_out};
 use crate::store::{Result, StoreError};
 use crate::work::catch_panic;
 
-statements! {
-    BEGIN = "-- writer.begin\nBEGIN IMMEDIATE";
-    COMMIT = "-- writer.commit\nCOMMIT";
-    SAVE = "-- writer.save\nSAVEPOINT command";
-    KEEP = "-- writer.keep\nRELEASE command";
-    CHANGED = "-- writer.changed\nSELECT total_changes() > 0";
-    UNDO = "-- writer.undo\nROLLBACK TO command";
-    CHECKPOINT = "-- writer.checkpoint\nPRAGMA wal_checkpoint(TRUNCATE)";
-}
-
-/// What a command works with: the writer's connection, inside a transaction, and the store's time.
-pub(super) struct Tx {
-    /// For statements.
-    pub(super) conn: SqliteConnection,
-    /// When this command began, by the store's clock.
-    pub(super) now: Timestamp,
-}
+const BEGIN: &str = "-- writer.begin\nBEGIN IMMEDIATE";
+const COMMIT: &str = "-- writer.commit\nCOMMIT";
+const SAVE: &str = "-- writer.save\nSAVEPOINT command";
+const KEEP: &str = "-- writer.keep\nRELEASE command";
+const CHANGED: &str = "-- writer.changed\nSELECT total_changes() > 0";
+const UNDO: &str = "-- writer.undo\nROLLBACK TO command";
+const CHECKPOINT: &str = "-- writer.checkpoint\nPRAGMA wal_checkpoint(TRUNCATE)";
 
 /// What became of a command before the commit.
 enum Ran {
@@ -115,7 +104,7 @@ impl Writer {
         let closing = CancellationToken::new();
         let counters = Arc::new(Counters::default());
         let engine = Engine {
-            tx: Some(Tx { conn: connection, now: clock.now() }),
+            tx: Some(Tx { conn: Conn::Sqlite(connection), now: clock.now() }),
             options,
             clock,
             counters: Arc::clone(&counters),
@@ -213,9 +202,9 @@ async fn serve(
         }
         engine.commit_group(&mut group).await;
     }
-    if let Some(mut tx) = engine.tx.take() {
-        let _ = sqlx::query(CHECKPOINT).execute(&mut tx.conn).await;
-        let _ = tx.conn.close().await;
+    if let Some(Tx { conn: Conn::Sqlite(mut connection), .. }) = engine.tx.take() {
+        let _ = sqlx::query(CHECKPOINT).execute(&mut connection).await;
+        let _ = connection.close().await;
     }
     drop(lock);
 }
@@ -273,7 +262,7 @@ impl Engine {
     /// nothing to write succeeds, and would have the trouble told anew every moment.
     async fn has_written(&mut self) -> bool {
         let Some(tx) = &mut self.tx else { return false };
-        let changed = sqlx::query_scalar(CHANGED).fetch_one(&mut tx.conn);
+        let changed = sqlx::query_scalar(CHANGED).fetch_one(tx.conn.sqlite());
         matches!(tokio::time::timeout(self.limit, changed).await, Ok(Ok(true)))
     }
 
@@ -281,7 +270,7 @@ impl Engine {
         let limit = self.limit;
         if self.tx.is_none() {
             let conn = open::connect(&self.options, limit).await?;
-            self.tx = Some(Tx { conn, now: self.clock.now() });
+            self.tx = Some(Tx { conn: Conn::Sqlite(conn), now: self.clock.now() });
         }
         let tx = self.tx.as_mut().expect("the connection was made above");
         statement(tx, BEGIN, limit).await?;
@@ -317,7 +306,7 @@ impl Engine {
 async fn statement(tx: &mut Tx, sql: &'static str, limit: Duration) -> Result<()> {
     // Each statement is named in its first line.
     let name = sql.lines().next().unwrap_or(sql).trim_start_matches("-- ");
-    match tokio::time::timeout(limit, sqlx::query(sql).execute(&mut tx.conn)).await {
+    match tokio::time::timeout(limit, sqlx::query(sql).execute(tx.conn.sqlite())).await {
         Ok(done) => done.map(|_| ()).place(name),
         Err(_) => Err(timed_out(name, limit)),
     }

@@ -8,22 +8,28 @@
 //! | I4 | reported as anything less: the far end lacks a page, or the report says that this is not known |
 //! | I5 | no page is confirmed twice, but for one in flight when an end of its call was struck |
 //! | I6 | each confirmed page is on the gateway's record, but for one in flight |
-//! | I7 | no two calls of one fax at the same time |
+//! | I7 | no two calls of one fax, nor to one number, at the same time |
 //! | I8 | each page that the gateway confirmed to a caller came as mail, once |
 //! | I9 | how long it took until work went on after a fault: told, not judged |
+//! | I10 | gateways end when they are asked to, cleanly, and never by themselves; a healed system works (`local`, `cluster`) |
 //! | I11 | the gateway's own check of store and documents finds nothing (`site`) |
+//! | I12, I13 | planned work on a node refuses no mail and cuts no call (`service`) |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::evidence::{Call, Evidence, Record};
-use super::ledger::{Delivered, Fault, FaultKind, SentOutcome};
+use super::ledger::{Delivered, Fault, SentOutcome};
+use super::service::Service;
 
 /// A struck end of a call is noticed by the other one this much later at most: SIP's and T.30's last words.
 const STRUCK_MS: u64 = 2_000;
 
 /// A far end that rang when its caller died answers this much later at most.
 const LAST_INVITE_MS: u64 = 1_000;
+
+/// The far end's own end of a call is on its ledger this much after the gateway's at most.
+const GOODBYE_MS: u64 = 2_000;
 
 /// The number whose last confirmation gets lost: the far end has a page that no gateway can know of.
 const LOSES_LAST_CONFIRMATION: &str = "+99920200";
@@ -47,6 +53,8 @@ pub(crate) struct Score {
     pub(crate) allowed: usize,
     pub(crate) calls_overlapping: usize,
     pub(crate) mcf_without_mail: usize,
+    /// What a cluster is asked besides.
+    pub(crate) service: Option<Service>,
     /// Longest time from the end of a fault to the next 250, and to the next confirmed page.
     pub(crate) slowest_250_ms: u64,
     pub(crate) slowest_page_ms: u64,
@@ -74,7 +82,8 @@ impl fmt::Display for Score {
             self.allowed,
             self.calls_overlapping,
             self.mcf_without_mail
-        )
+        )?;
+        self.service.as_ref().map_or(Ok(()), |service| write!(f, " {service}"))
     }
 }
 
@@ -124,8 +133,8 @@ impl<'a> Mails<'a> {
             let mail = mails.entry(&sent.token).or_insert(new);
             mail.outcome = strongest(mail.outcome, sent.outcome);
         }
-        for report in evidence.mails.iter().filter(|mail| is_final(mail)) {
-            if let Some(mail) = mails.get_mut(token(report)) {
+        for report in evidence.mails.iter().filter(|mail| mail.is_final()) {
+            if let Some(mail) = mails.get_mut(report.token()) {
                 mail.reports.push(report);
             }
         }
@@ -137,16 +146,6 @@ impl<'a> Mails<'a> {
 fn strongest(one: SentOutcome, other: SentOutcome) -> SentOutcome {
     use SentOutcome::{Accepted, NotSent, Refused, Unknown};
     [Accepted, Unknown, Refused, NotSent].into_iter().find(|it| *it == one || *it == other).unwrap_or(NotSent)
-}
-
-fn is_final(mail: &Delivered) -> bool {
-    matches!(mail.kind.as_str(), "sent" | "partial" | "failed" | "unknown" | "cancelled")
-}
-
-/// `<token@client.test>` → `token`.
-fn token(mail: &Delivered) -> &str {
-    let id = mail.in_reply_to.trim().trim_start_matches('<').trim_end_matches('>');
-    id.split('@').next().unwrap_or(id)
 }
 
 fn every_accepted_mail_has_one_report(evidence: &Evidence, mails: &Mails<'_>, score: &mut Score) {
@@ -183,8 +182,8 @@ fn every_accepted_mail_has_one_report(evidence: &Evidence, mails: &Mails<'_>, sc
 }
 
 fn no_report_comes_from_nowhere(evidence: &Evidence, mails: &Mails<'_>, score: &mut Score) {
-    for report in evidence.mails.iter().filter(|mail| is_final(mail)) {
-        let why = match mails.0.get(token(report)).map(|mail| mail.outcome) {
+    for report in evidence.mails.iter().filter(|mail| mail.is_final()) {
+        let why = match mails.0.get(report.token()).map(|mail| mail.outcome) {
             None => "nobody sent that mail",
             Some(SentOutcome::Refused) => "that mail was refused",
             Some(SentOutcome::NotSent) => "that mail was never handed in",
@@ -252,7 +251,12 @@ fn was_struck(evidence: &Evidence, call: &Call) -> bool {
 
 fn strikes(fault: &Fault, call: &Call) -> bool {
     let end = call.end_ms.unwrap_or(u64::MAX);
-    fault.kind.cuts_calls() && fault.at_ms <= end && fault.until_ms + STRUCK_MS >= call.begin_ms
+    fault.kind.cuts_calls() && is_of(fault, call) && fault.at_ms <= end && fault.until_ms + STRUCK_MS >= call.begin_ms
+}
+
+/// Whether what was struck has this call: the far end has them all, a node of the gateway its own.
+fn is_of(fault: &Fault, call: &Call) -> bool {
+    fault.node.is_empty() || fault.node == call.node
 }
 
 fn pages_are_confirmed_once(evidence: &Evidence, score: &mut Score) {
@@ -308,6 +312,8 @@ fn confirmed_pages_are_on_record(evidence: &Evidence, score: &mut Score) {
 
 fn calls_do_not_overlap(evidence: &Evidence, score: &mut Score) {
     let mut open: BTreeMap<&str, u64> = BTreeMap::new();
+    // By number, with the fax: one machine at the other end takes one call.
+    let mut busy: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
     for call in &evidence.calls {
         let end = driven_until(evidence, call);
         if let Some(before) = open.get(call.fax.as_str()).copied()
@@ -318,13 +324,24 @@ fn calls_do_not_overlap(evidence: &Evidence, score: &mut Score) {
         }
         let until = open.entry(&call.fax).or_default();
         *until = end.max(*until);
+        if let Some((before, fax)) = busy.get(call.number.as_str()).copied()
+            && fax != call.fax
+            && before > call.begin_ms + GOODBYE_MS
+        {
+            score.calls_overlapping += 1;
+            let Call { number, fax: own, begin_ms, .. } = call;
+            score
+                .find("I7", format!("{number}: called for {own} at {begin_ms} during a call for {fax} until {before}"));
+        }
+        if busy.get(call.number.as_str()).is_none_or(|(before, _)| *before <= end) {
+            busy.insert(&call.number, (end, &call.fax));
+        }
     }
 }
 
 /// A dead gateway drives no call, although the far end waits a while for it; a dead far end takes part in none.
 fn driven_until(evidence: &Evidence, call: &Call) -> u64 {
-    let kills =
-        evidence.faults.iter().filter(|fault| matches!(fault.kind, FaultKind::GatewayKill | FaultKind::FarEndKill));
+    let kills = evidence.faults.iter().filter(|fault| fault.kind.ends_calls() && is_of(fault, call));
     // It died at some moment between the two times of the fault; a call that began in between had begun before.
     // The INVITE of a gateway that has died meanwhile is still answered, and nothing ever comes of that call.
     let late = if call.confirmed.is_empty() { LAST_INVITE_MS } else { 0 };

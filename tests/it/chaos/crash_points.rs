@@ -195,9 +195,11 @@ fn the_table_of_crash_points_names_each_that_the_sources_have() {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();
+            // Both engines of the store have the same points; the table goes through them on SQLite.
+            let is_second_engine = path.components().any(|part| part.as_os_str() == "postgres");
             for (at, start) in text.match_indices("crash_point!(\"") {
                 let name = text[at + start.len()..].split('"').next().unwrap();
-                if !path.ends_with("src/fault.rs") {
+                if !path.ends_with("src/fault.rs") && !is_second_engine {
                     assert!(found.insert(name.to_owned()), "{name} stands at two places");
                 }
             }

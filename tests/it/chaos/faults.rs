@@ -1,7 +1,7 @@
 //! What is done to a running site, one fault at a time, and noted with its begin and end.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -102,6 +102,7 @@ pub(crate) fn strike(site: &Site, kind: FaultKind, random: &mut Rng) {
             pass(seconds(random, 3..20));
             locked.release(site);
         }
+        cluster => unreachable!("{cluster:?} wants a cluster"),
     }
 }
 
@@ -125,10 +126,10 @@ fn children(of: u32) -> Vec<u32> {
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()).collect()
 }
 
-const FILLING: &str = "filling";
+pub(crate) const FILLING: &str = "filling";
 
 /// Writes until nothing more fits. Answers how much that was.
-fn fill(folder: &Path) -> u64 {
+pub(crate) fn fill(folder: &Path) -> u64 {
     use std::io::Write;
     let mut file = fs::File::create(folder.join(FILLING)).unwrap();
     let mut size = 1 << 20;
@@ -175,33 +176,41 @@ impl StoreLocked {
     }
 }
 
-/// A disk of its own for the gateway, small enough to be filled. It takes root to make one.
-pub(crate) struct Disk<'a> {
-    folder: &'a Path,
+/// What this process leaves on the machine while it runs is named so.
+pub(crate) fn own_name() -> String {
+    format!("{NAME}{}", std::process::id())
 }
 
-impl<'a> Disk<'a> {
-    pub(crate) fn mount(folder: &'a Path) -> Result<Self, String> {
+/// With the process's id behind it.
+pub(crate) const NAME: &str = "faxwell-chaos-";
+
+/// A disk of its own for the gateway, small enough to be filled. It takes root to make one.
+pub(crate) struct Disk {
+    folder: PathBuf,
+}
+
+impl Disk {
+    pub(crate) fn mount(folder: &Path) -> Result<Self, String> {
         if !rustix::process::geteuid().is_root() {
             return Err("it takes root to mount a small disk".to_owned());
         }
         fs::create_dir_all(folder).unwrap();
         // The gateway keeps 256 MiB free; what is left is enough for this run.
         let done = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=400m,mode=700", "faxwell-chaos"])
+            .args(["-t", "tmpfs", "-o", "size=400m,mode=700", &own_name()])
             .arg(folder)
             .output()
             .map_err(|error| error.to_string())?;
         if done.status.success() {
-            Ok(Self { folder })
+            Ok(Self { folder: folder.to_owned() })
         } else {
             Err(String::from_utf8_lossy(&done.stderr).trim().to_owned())
         }
     }
 }
 
-impl Drop for Disk<'_> {
+impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(self.folder).status();
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.folder).status();
     }
 }

@@ -93,6 +93,19 @@ pub(crate) struct Delivered {
     pub(crate) bodies: Vec<String>,
 }
 
+impl Delivered {
+    /// The mail that it answers: `<token@client.test>` → `token`.
+    pub(crate) fn token(&self) -> &str {
+        let id = self.in_reply_to.trim().trim_start_matches('<').trim_end_matches('>');
+        id.split('@').next().unwrap_or(id)
+    }
+
+    /// Whether it says how a fax ended.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self.kind.as_str(), "sent" | "partial" | "failed" | "unknown" | "cancelled")
+    }
+}
+
 /// Something that was done to the gateway or its neighbours, or that it did to itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fault {
@@ -101,6 +114,9 @@ pub(crate) struct Fault {
     /// When it was over: the process is dead or runs again, the lock is free.
     pub(crate) until_ms: u64,
     pub(crate) detail: String,
+    /// The node of the gateway that it struck; empty: whatever there is.
+    #[serde(default)]
+    pub(crate) node: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,16 +131,54 @@ pub(crate) enum FaultKind {
     SmartHostStop,
     DiskFull,
     StoreLock,
+    /// A node is killed and stays dead until others have what it worked on.
+    GatewayDeath,
+    /// No packet of the gateway's node reaches anybody, nor the other way round.
+    GatewayCutOff,
+    /// Only the database servers and the balancer in front of them are out of its reach.
+    StoreCutOff,
+    PrimaryKill,
+    PrimaryCutOff,
+    ReplicaCutOff,
+    /// The synchronous replica confirms nothing for a while.
+    ReplicaSlow,
+    WrongClock,
+    BalancerKill,
+    DocumentsAway,
+    /// The primary is changed on purpose.
+    Switchover,
+    /// A node is drained and comes back.
+    Drain,
+    /// A node is asked to end, does so, and is started anew.
+    RollingRestart,
 }
 
 impl FaultKind {
     /// Whether a page whose confirmation is on its way may get lost by it: an end of the line is gone or deaf.
     pub(crate) fn cuts_calls(self) -> bool {
-        matches!(self, Self::GatewayKill | Self::GatewayStop | Self::FarEndKill | Self::FarEndStop)
+        matches!(
+            self,
+            Self::GatewayKill
+                | Self::GatewayDeath
+                | Self::GatewayStop
+                | Self::GatewayCutOff
+                | Self::FarEndKill
+                | Self::FarEndStop
+        )
+    }
+
+    /// Whether an end of the line is dead by it: it drives no call any more, and waits for none.
+    pub(crate) fn ends_calls(self) -> bool {
+        matches!(self, Self::GatewayKill | Self::GatewayDeath | Self::FarEndKill)
     }
 
     /// Whether the gateway may lose the smart host's answer, or its own note of it, by it.
     pub(crate) fn cuts_deliveries(self) -> bool {
-        !matches!(self, Self::ConverterKill | Self::FarEndKill | Self::FarEndStop)
+        !matches!(self, Self::ConverterKill | Self::FarEndKill | Self::FarEndStop) && !self.is_planned_work()
+    }
+
+    /// Whether it is work on a node of the gateway that nobody may notice.
+    pub(crate) fn is_planned_work(self) -> bool {
+        matches!(self, Self::Drain | Self::RollingRestart)
     }
 }

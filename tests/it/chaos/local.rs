@@ -3,7 +3,6 @@
 //! Load and faults run side by side; then everything is left alone until each accepted mail has its report. One line says
 //! how it went; on a violation the ledgers stay, and the seed gives the same mails and the same faults once more.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -18,7 +17,7 @@ use super::ledger::{FaultKind, now_ms};
 use super::load::{Order, hand_in};
 use super::pages::Form;
 use super::site::{Plan, Site};
-use crate::harness::wait_for;
+use crate::harness::{say, wait_for};
 
 /// Mails handed in.
 const MAILS: usize = 330;
@@ -47,11 +46,6 @@ const ODD_NUMBERS: &[&str] = &[
     "+99930001",
     "+99930004",
 ];
-
-/// To the terminal: the test runner keeps what tests print.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
 
 #[test]
 #[ignore = "takes minutes: make chaos-local"]

@@ -10,6 +10,8 @@
 //! storm of faults (`make chaos-local`); `negative` shows that the checker finds what a switched-off guarantee breaks.
 
 pub(crate) mod checker;
+mod cluster;
+pub(crate) mod control;
 mod crash_points;
 pub(crate) mod evidence;
 pub(crate) mod faults;
@@ -18,6 +20,8 @@ pub(crate) mod load;
 mod local;
 mod negative;
 pub(crate) mod pages;
+pub(crate) mod process;
+pub(crate) mod service;
 pub(crate) mod site;
 pub(crate) mod smart_host;
 mod violations;

@@ -2,22 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::sync::Mutex;
+use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
-
-use super::evidence::{Evidence, Record};
-use super::ledger::{self, Delivered, Fault, FaultKind, Ledger, Sent, SentOutcome, now_ms};
-use super::pages;
+use super::control;
+use super::evidence::Evidence;
+use super::ledger::{Fault, FaultKind, Ledger, now_ms};
+use super::process::Process;
 use super::smart_host::SmartHost;
-use crate::harness::{PATIENCE, faxwell, free_ports, wait_for};
+use crate::harness::{faxwell, free_ports, wait_for};
 
 /// Where a site lies and how fast its calls are.
 pub(crate) struct Plan {
@@ -31,52 +26,6 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn quick(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), data: folder.join("data"), pace: "max", channels: 4 }
-    }
-}
-
-/// A process that can be struck.
-pub(crate) struct Process {
-    child: Mutex<Option<Child>>,
-}
-
-impl Process {
-    fn new() -> Self {
-        Self { child: Mutex::new(None) }
-    }
-
-    fn put(&self, child: Child) {
-        *self.child.lock().unwrap() = Some(child);
-    }
-
-    pub(crate) fn pid(&self) -> Option<u32> {
-        self.child.lock().unwrap().as_ref().map(Child::id)
-    }
-
-    /// SIGKILL: nothing of it gets to run.
-    pub(crate) fn kill(&self) {
-        if let Some(mut child) = self.child.lock().unwrap().take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        if let Some(pid) = self.pid() {
-            let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-            let _ = kill_process(pid, signal);
-        }
-    }
-
-    /// How it ended, when it has.
-    pub(crate) fn ended(&self) -> Option<std::process::ExitStatus> {
-        self.child.lock().unwrap().as_mut().and_then(|child| child.try_wait().unwrap())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.signal(Signal::CONT);
-        self.kill();
     }
 }
 
@@ -100,7 +49,7 @@ impl Site {
             port,
             gateway: Process::new(),
             far_end: Process::new(),
-            smart_host: SmartHost::start(&plan.folder, port + 3),
+            smart_host: SmartHost::start(&plan.folder, ([127, 0, 0, 1], port + 3).into()),
             sent: Ledger::open(&plan.folder.join("sent.jsonl")),
             faults: Ledger::open(&plan.folder.join("faults.jsonl")),
             plan,
@@ -194,41 +143,17 @@ smarthost = ["{smart}"]
     }
 
     pub(crate) fn note_fault(&self, kind: FaultKind, at_ms: u64, detail: &str) {
-        self.faults.write(&Fault { kind, at_ms, until_ms: now_ms(), detail: detail.to_owned() });
+        self.faults.write(&Fault { kind, at_ms, until_ms: now_ms(), detail: detail.to_owned(), node: String::new() });
     }
 
     /// Accepted mails without a report.
     pub(crate) fn unanswered(&self) -> BTreeSet<String> {
-        let sent: Vec<Sent> = ledger::read(&self.plan.folder.join("sent.jsonl"));
-        let mails: Vec<Delivered> = ledger::read(&self.plan.folder.join("mailbox.jsonl"));
-        let answered: BTreeSet<String> = mails.into_iter().map(|mail| mail.in_reply_to).collect();
-        let accepted = sent.into_iter().filter(|sent| sent.outcome == SentOutcome::Accepted).map(|sent| sent.token);
-        accepted.filter(|token| !answered.iter().any(|id| id.contains(&format!("<{token}@")))).collect()
+        self.seen().unanswered()
     }
 
     /// Whether nothing is under way any more: no fax waits, no call is open, no mail is owed.
     pub(crate) fn is_quiet(&self) -> bool {
-        let Some(status) = self.json("/api/v1/status") else { return false };
-        let count = |of: &str, state: &str| status[of][state].as_u64().unwrap_or(0);
-        count("faxes", "accepted") + count("faxes", "ready") + count("notices", "owed") == 0
-            && status["calls"].as_u64() == Some(0)
-    }
-
-    /// What the gateway's own interface answers, when it is there.
-    fn get(&self, path: &str) -> Option<Vec<u8>> {
-        let mut stream = UnixStream::connect(self.plan.data.join("control.sock")).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        // HTTP/1.0: the answer is whole when the connection ends.
-        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).ok()?;
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-        head.lines().next()?.contains(" 200 ").then(|| answer[end + 4..].to_vec())
-    }
-
-    fn json(&self, path: &str) -> Option<Value> {
-        serde_json::from_slice(&self.get(path)?).ok()
+        control::is_quiet(&self.plan.data)
     }
 
     /// What was seen from outside until now.
@@ -239,23 +164,9 @@ smarthost = ["{smart}"]
     /// What the gateway says of each fax that the ledgers name. Asked at the end, when nothing is under way.
     pub(crate) fn evidence(&self) -> Evidence {
         let mut evidence = self.seen();
-        let sent = evidence.sent.iter().filter_map(|sent| sent.fax.as_deref());
-        let mails = evidence.mails.iter().map(|mail| mail.fax.as_str());
-        let calls = evidence.calls.iter().map(|call| call.fax.as_str());
-        let faxes: BTreeSet<&str> = sent.chain(mails).chain(calls).filter(|fax| fax.starts_with("F-")).collect();
-        let records = faxes.into_iter().filter_map(|fax| Some((fax.to_owned(), self.record(fax)?))).collect();
-        evidence.records = records;
+        let faxes = evidence.faxes();
+        evidence.records = faxes.into_iter().filter_map(|fax| control::record(&self.plan.data, fax)).collect();
         evidence
-    }
-
-    fn record(&self, fax: &str) -> Option<Record> {
-        let detail = self.json(&format!("/api/v1/faxes/{fax}"))?;
-        let document = self.get(&format!("/api/v1/faxes/{fax}/document.tiff"));
-        Some(Record {
-            state: detail["state"].as_str().unwrap_or_default().to_owned(),
-            pages_confirmed: detail["pages_confirmed"].as_u64().unwrap_or(0).try_into().unwrap(),
-            bodies: document.map(|tiff| pages::bodies(&tiff)).unwrap_or_default(),
-        })
     }
 
     /// The gateway's own look at its store and documents, when it does not run: what is wrong with them.

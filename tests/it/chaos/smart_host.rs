@@ -39,14 +39,14 @@ pub(crate) enum Condition {
 }
 
 impl SmartHost {
-    /// Listens on `port` and appends to the mailbox of `folder`.
-    pub(crate) fn start(folder: &Path, port: u16) -> Self {
+    /// Listens on `address` and appends to the mailbox of `folder`.
+    pub(crate) fn start(folder: &Path, address: SocketAddr) -> Self {
         let shared = Arc::new(Shared {
             ledger: Ledger::open(&folder.join("mailbox.jsonl")),
             state: Mutex::new(State { condition: Condition::Well, open: Vec::new() }),
             changed: Condvar::new(),
         });
-        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {

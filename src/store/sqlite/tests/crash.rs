@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use super::super::*;
 use crate::domain::SystemClock;
 use crate::store::testing::{self, ManualClock};
+use crate::store::*;
 
 const STORE_OF_CHILD: &str = "FAXWELL_TEST_STORE";
 /// The child is killed when it has acknowledged this many messages.
@@ -16,7 +17,7 @@ const ACKNOWLEDGED: usize = 60;
 #[ignore = "runs as the child of killed_in_the_middle_of_its_commits_it_keeps_every_acknowledged_message"]
 async fn child_that_submits_until_it_is_killed() {
     let Some(path) = std::env::var_os(STORE_OF_CHILD) else { return };
-    let store = SqliteStore::open(path, Arc::new(SystemClock), SqliteSettings::default()).await.unwrap();
+    let store = SqlStore::open_sqlite(path, Arc::new(SystemClock), SqliteSettings::default()).await.unwrap();
     let store = Arc::new(store);
     let submitters: Vec<_> = (0..8)
         .map(|_| {
@@ -62,7 +63,7 @@ async fn killed_in_the_middle_of_its_commits_it_keeps_every_acknowledged_message
         acknowledged.extend(lines.filter(|line| line.len() == "acknowledged ".len() + 36).filter_map(id_of));
         assert!(acknowledged.len() >= ACKNOWLEDGED, "round {round}: only {}", acknowledged.len());
 
-        let store = SqliteStore::open(&path, ManualClock::new(), SqliteSettings::default()).await.unwrap();
+        let store = SqlStore::open_sqlite(&path, ManualClock::new(), SqliteSettings::default()).await.unwrap();
         for id in &acknowledged {
             store.message(*id).await.unwrap_or_else(|e| panic!("round {round}: an acknowledged message is gone: {e}"));
         }

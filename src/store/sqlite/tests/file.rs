@@ -3,9 +3,10 @@
 use super::super::*;
 use super::schema::foreign;
 use crate::store::testing::{self, ManualClock};
+use crate::store::*;
 
-async fn open_at(path: &Path) -> Result<SqliteStore> {
-    SqliteStore::open(path, ManualClock::new(), SqliteSettings::default()).await
+async fn open_at(path: &Path) -> Result<SqlStore> {
+    SqlStore::open_sqlite(path, ManualClock::new(), SqliteSettings::default()).await
 }
 
 fn text<T>(result: Result<T>) -> String {
@@ -41,23 +42,36 @@ async fn nobody_else_may_read_the_files_of_a_store() {
 
 #[tokio::test]
 async fn a_schema_that_this_program_does_not_know_is_unusable() {
+    let later = |oldest| {
+        format!(
+            "INSERT INTO schema_history SELECT 2, 'later', checksum, 'contract', {oldest}, 1, 'a' FROM schema_history"
+        )
+    };
     let statements = [
-        (
-            "INSERT INTO _sqlx_migrations SELECT 999, 'later', installed_on, 1, checksum, 0 FROM _sqlx_migrations",
-            "version 999",
-        ),
-        ("UPDATE _sqlx_migrations SET checksum = x'00'", "another schema version 1"),
-        ("DELETE FROM _sqlx_migrations", "cannot be brought up to date"),
+        (later(2), "version 2, which needs"),
+        ("UPDATE schema_history SET checksum = '00'".to_owned(), "another schema version 1"),
+        (format!("{}; DELETE FROM schema_history WHERE version = 1", later(1)), "another schema version 1"),
+        ("DELETE FROM schema_history".to_owned(), "no schema history"),
+        ("DROP TABLE schema_history".to_owned(), "no schema history"),
     ];
     for (statement, words) in statements {
         let test = testing::sqlite().await;
-        sqlx::raw_sql(statement).execute(&mut foreign(&test).await).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement.clone())).execute(&mut foreign(&test).await).await.unwrap();
         test.store.close().await;
         let reopened = open_at(&test.directory.path().join("faxwell.db")).await;
         assert!(matches!(reopened, Err(StoreError::Unusable(_))), "{statement}");
         let told = text(reopened);
-        assert!(told.contains(words), "{told}");
+        assert!(told.contains(words) && told.contains("fix:"), "{told}");
     }
+}
+
+#[tokio::test]
+async fn a_store_that_newer_programs_have_extended_goes_on() {
+    let test = testing::sqlite().await;
+    let later = "INSERT INTO schema_history SELECT 2, 'later', checksum, 'expand', 1, 1, 'a' FROM schema_history";
+    sqlx::raw_sql(later).execute(&mut foreign(&test).await).await.unwrap();
+    test.store.close().await;
+    open_at(&test.directory.path().join("faxwell.db")).await.unwrap().check_writable().await.unwrap();
 }
 
 #[tokio::test]
@@ -82,7 +96,7 @@ async fn a_commit_is_synced_and_references_are_checked() {
             .write("test.pragma", move |tx| {
                 Box::pin(async move {
                     let sql = sqlx::AssertSqlSafe(format!("PRAGMA {pragma}"));
-                    sqlx::query_scalar(sql).fetch_one(&mut tx.conn).await.place("test.pragma")
+                    sqlx::query_scalar(sql).fetch_one(tx.conn.sqlite()).await.place("test.pragma")
                 })
             })
             .await
@@ -92,7 +106,9 @@ async fn a_commit_is_synced_and_references_are_checked() {
     let mode: String = test
         .store
         .read("test.mode", |c| {
-            Box::pin(async { sqlx::query_scalar("PRAGMA journal_mode").fetch_one(c).await.place("test.mode") })
+            Box::pin(async {
+                sqlx::query_scalar("PRAGMA journal_mode").fetch_one(c.conn.sqlite()).await.place("test.mode")
+            })
         })
         .await
         .unwrap();
@@ -100,7 +116,9 @@ async fn a_commit_is_synced_and_references_are_checked() {
     let written = test
         .store
         .read("test.write", |c| {
-            Box::pin(async { sqlx::query("DELETE FROM probe").execute(c).await.place("test.write").map(|_| ()) })
+            Box::pin(async {
+                sqlx::query("DELETE FROM probe").execute(c.conn.sqlite()).await.place("test.write").map(|_| ())
+            })
         })
         .await;
     assert!(written.is_err(), "readers cannot write");

@@ -1,5 +1,6 @@
 //! The conformance suite on SQLite, and what only SQLite can get wrong.
 
+mod copy;
 mod crash;
 mod expiry;
 mod file;

@@ -8,11 +8,12 @@ use super::super::*;
 use super::schema::foreign;
 use crate::domain::Outcome;
 use crate::store::testing::{self, TestStore};
+use crate::store::*;
 
 const LEASE: Duration = Duration::from_secs(60);
 
 /// A fax that was sent and reported, and one that waits for its pages.
-async fn two_faxes(test: &TestStore) {
+pub(super) async fn two_faxes(test: &TestStore) {
     let owner = testing::owner("gw-a");
     send_one(test, &owner).await;
     test.store.submit(testing::message(&["+99910002"])).await.unwrap();
@@ -121,7 +122,7 @@ async fn a_copy_of_a_store_at_work_is_a_whole_store_and_needs_no_file_beside_it(
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "no log and no lock");
     let none = Inspection::open(&folder.join("missing.db")).await;
     assert!(matches!(none, Err(StoreError::Unusable(_))));
-    let reopened = SqliteStore::open(&copy, test.clock.clone(), SqliteSettings::default()).await.unwrap();
+    let reopened = SqlStore::open_sqlite(&copy, test.clock.clone(), SqliteSettings::default()).await.unwrap();
     assert_eq!(reopened.faxes(&FaxFilter::default()).await.unwrap().len(), 2);
 }
 
@@ -130,7 +131,7 @@ async fn a_store_that_is_full_can_still_be_pruned_and_then_takes_mail_again() {
     let directory = tempfile::tempdir().unwrap();
     let clock = testing::ManualClock::new();
     let settings = SqliteSettings { file_size_bytes_max: 1 << 20, ..SqliteSettings::default() };
-    let store = SqliteStore::open(directory.path().join("faxwell.db"), clock.clone(), settings).await.unwrap();
+    let store = SqlStore::open_sqlite(directory.path().join("faxwell.db"), clock.clone(), settings).await.unwrap();
     let test = TestStore { store: Arc::new(store), clock, directory };
     let owner = testing::owner("gw-a");
     send_one(&test, &owner).await;

@@ -6,14 +6,16 @@ use tokio::sync::oneshot;
 use super::super::*;
 use super::schema::foreign;
 use crate::store::testing::{self, ManualClock};
+use crate::store::*;
 
 /// Occupies the writer until the sender is used, so that what comes now waits together.
-async fn hold_writer(store: &Arc<SqliteStore>) -> oneshot::Sender<()> {
+async fn hold_writer(store: &Arc<SqlStore>) -> oneshot::Sender<()> {
     let (release, released) = oneshot::channel::<()>();
     let (began, begun) = oneshot::channel();
     let store = Arc::clone(store);
     tokio::spawn(async move {
         store
+            .sqlite()
             .write("test.hold", move |_| {
                 Box::pin(async move {
                     let _ = began.send(());
@@ -38,7 +40,7 @@ async fn queue_up() {
 async fn commands_that_wait_together_share_one_commit() {
     let test = testing::sqlite().await;
     let release = hold_writer(&test.store).await;
-    let before = test.store.writer_stats();
+    let before = test.store.writer_stats().unwrap();
     let submissions: Vec<_> = (0..50)
         .map(|_| {
             let store = Arc::clone(&test.store);
@@ -50,7 +52,7 @@ async fn commands_that_wait_together_share_one_commit() {
     for submission in submissions {
         submission.await.unwrap().unwrap();
     }
-    let after = test.store.writer_stats();
+    let after = test.store.writer_stats().unwrap();
     assert_eq!(after.commands - before.commands, 51);
     assert_eq!(after.transactions - before.transactions, 2, "the one that was held, and one for all the others");
     assert_eq!(test.store.counts().await.unwrap().faxes["accepted"], 50);
@@ -101,7 +103,7 @@ async fn a_panic_in_a_command_fails_its_transaction_and_nothing_else() {
         .store
         .write("test.panic", |tx| {
             Box::pin(async move {
-                sqlx::query("INSERT INTO probe VALUES (1, 1)").execute(&mut tx.conn).await.place("test.panic")?;
+                sqlx::query("INSERT INTO probe VALUES (1, 1)").execute(tx.conn.sqlite()).await.place("test.panic")?;
                 panic!("a bug")
             })
         })
@@ -117,7 +119,7 @@ async fn a_panic_in_a_command_fails_its_transaction_and_nothing_else() {
 async fn a_command_that_takes_too_long_is_broken_off_and_the_writer_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     let settings = SqliteSettings { statement_timeout: Duration::from_millis(300), ..SqliteSettings::default() };
-    let store = SqliteStore::open(directory.path().join("faxwell.db"), ManualClock::new(), settings).await.unwrap();
+    let store = SqlStore::open_sqlite(directory.path().join("faxwell.db"), ManualClock::new(), settings).await.unwrap();
     let stuck: Result<()> = store.write("test.stuck", |_| Box::pin(std::future::pending())).await;
     assert!(matches!(stuck, Err(StoreError::Unavailable(_))), "{stuck:?}");
     eventually(|| store.check_writable()).await;
@@ -128,7 +130,7 @@ async fn a_file_that_somebody_locks_is_unavailable_and_comes_back() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("faxwell.db");
     let settings = SqliteSettings { busy_timeout: Duration::from_millis(20), ..SqliteSettings::default() };
-    let store = SqliteStore::open(&path, ManualClock::new(), settings).await.unwrap();
+    let store = SqlStore::open_sqlite(&path, ManualClock::new(), settings).await.unwrap();
     let mut foreign = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut foreign).await.unwrap();
     let message = testing::message(&["+99910200"]);
@@ -137,7 +139,7 @@ async fn a_file_that_somebody_locks_is_unavailable_and_comes_back() {
     assert!(store.message(message.id).await.is_err(), "reading goes on, and nothing is there");
     sqlx::raw_sql("ROLLBACK").execute(&mut foreign).await.unwrap();
     assert!(matches!(store.submit(message).await, Ok(Submitted::Accepted { .. })));
-    assert!(store.writer_stats().failures > 0);
+    assert!(store.writer_stats().unwrap().failures > 0);
 }
 
 #[tokio::test]
@@ -145,7 +147,7 @@ async fn a_full_disk_leaves_nothing_half_done_and_the_writer_recovers() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("faxwell.db");
     let settings = SqliteSettings { file_size_bytes_max: 1 << 20, ..SqliteSettings::default() };
-    let store = SqliteStore::open(&path, ManualClock::new(), settings).await.unwrap();
+    let store = SqlStore::open_sqlite(&path, ManualClock::new(), settings).await.unwrap();
     // Documents that nobody names: what is removed later to make room.
     ballast(&store, 20).await;
     let mut accepted = Vec::new();
@@ -168,19 +170,20 @@ async fn a_full_disk_leaves_nothing_half_done_and_the_writer_recovers() {
         store.message(*id).await.unwrap();
     }
     assert_eq!(store.counts().await.unwrap().faxes["accepted"], 2 * accepted.len() as u64);
-    let before = store.writer_stats();
+    let before = store.writer_stats().unwrap();
     for _ in 0..3 {
         store.owe_delayed(Duration::from_secs(3600), "fax.example.com", 9).await.expect("there is nothing to write");
         store.submit(message.clone()).await.unwrap_err();
     }
-    let after = store.writer_stats();
+    let after = store.writer_stats().unwrap();
     assert_eq!((after.transactions, after.failures), (before.transactions + 3, before.failures + 3));
     assert_eq!(after.outages, 1, "one outage, told once");
 
     store
         .write("test.make_room", |tx| {
             Box::pin(async move {
-                let removed = sqlx::query("DELETE FROM documents WHERE media = 'ballast'").execute(&mut tx.conn).await;
+                let removed =
+                    sqlx::query("DELETE FROM documents WHERE media = 'ballast'").execute(tx.conn.sqlite()).await;
                 removed.place("test.make_room").map(|_| ())
             })
         })
@@ -189,14 +192,14 @@ async fn a_full_disk_leaves_nothing_half_done_and_the_writer_recovers() {
     assert!(matches!(store.submit(message).await, Ok(Submitted::Accepted { .. })));
 }
 
-async fn ballast(store: &SqliteStore, count: u8) {
+async fn ballast(store: &SqlStore, count: u8) {
     store
         .write("test.ballast", move |tx| {
             Box::pin(async move {
                 for n in 0..count {
                     let mut document = testing::document(&[255 - n; 16_384]);
                     document.media = "ballast".to_owned();
-                    intake::put_document(tx, &document).await?;
+                    sql::intake::put_document(tx, &document).await?;
                 }
                 Ok(())
             })
