@@ -36,7 +36,7 @@ use crate::line::journal::Journal;
 use crate::mail::bounce::{BounceKey, KEY_NAME, ReturnPaths};
 use crate::maintain::retention::Retention;
 use crate::render::{self, RenderSettings};
-use crate::store::{Owner, PostgresSettings, SqlStore, SqliteSettings, Store};
+use crate::store::{Owner, PostgresSettings, SqlStore, SqliteSettings, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::work::{Hint, Leases};
 
@@ -63,6 +63,31 @@ pub(super) struct Gateway {
     _data: DataHeld,
 }
 
+/// Why the gateway has not started.
+pub(super) struct NotStarted {
+    failed: Failed,
+    /// The store is away: it may start as soon as that is back.
+    pub(super) store_is_away: bool,
+}
+
+impl NotStarted {
+    fn by_store(failed: Failed, error: &StoreError) -> Self {
+        Self { failed, store_is_away: matches!(error, StoreError::Unavailable(_)) }
+    }
+}
+
+impl From<Failed> for NotStarted {
+    fn from(failed: Failed) -> Self {
+        Self { failed, store_is_away: false }
+    }
+}
+
+impl From<NotStarted> for Failed {
+    fn from(not_started: NotStarted) -> Self {
+        not_started.failed
+    }
+}
+
 /// Time for everything to come to its end: calls finish their page, then their reports leave.
 const DRAIN: Duration = Duration::from_secs(stages::CALLS_END.as_secs() + 30);
 /// Time for the console to answer what it was asked.
@@ -73,7 +98,7 @@ pub(super) const GONE_AFTER: Duration =
 
 impl Gateway {
     /// Starts every role of the configuration. What was started is stopped again when a later part cannot start.
-    pub(super) async fn start(config: Config, far_end: FarEndPlace) -> Result<Self, Failed> {
+    pub(super) async fn start(config: Config, far_end: FarEndPlace) -> Result<Self, NotStarted> {
         let config = Arc::new(config);
         let owner = Owner { node: config.node.clone(), epoch: uuid::Uuid::now_v7() };
         let data = identity::hold(&config.data).await.map_err(not_this_node)?;
@@ -91,11 +116,11 @@ impl Gateway {
         identity::claim(&data, &config.data, &owner, GONE_AFTER, &*shared).await.map_err(not_this_node)?;
         // What an earlier life of this node was told by far ends: before anything is freed, settled or claimed.
         let journal = open_journal(&config)?;
-        let told = journal.replay(&*shared, &owner.node).await.map_err(store_failed)?;
+        let told = journal.replay(&*shared, &owner.node).await.map_err(|error| no_store(&error))?;
         if told > 0 {
             tracing::info!(told, "facts of calls that an earlier life could not store are told");
         }
-        let taken_back = store.take_back(&owner).await.map_err(store_failed)?;
+        let taken_back = store.take_back(&owner).await.map_err(|error| no_store(&error))?;
         if taken_back.leases + taken_back.orphans > 0 {
             tracing::info!(
                 leases = taken_back.leases,
@@ -107,13 +132,14 @@ impl Gateway {
         let keeper = LeaseKeeper::start(Arc::clone(&shared), owner.clone(), leases.clone(), line::CALL_LEASE);
         let converter = converter(&config)?;
         let held_until = keeper.held_until();
-        let order = store.drain_order(&owner.node).await.map_err(store_failed)?;
+        let order = store.drain_order(&owner.node).await.map_err(|error| no_store(&error))?;
         let start = if order.is_some() { Start::Drained } else { Start::Serving };
         if let Some(order) = order {
             tracing::warn!(by = order.by, "this node starts out of service, as ordered; faxwell node resume ends that");
         }
         let lines = if config.roles.contains(&Role::Line) { Lines::Here } else { Lines::Elsewhere };
-        let health = HealthWatch::start(Arc::clone(&shared), documents.clone()).await.map_err(store_failed)?;
+        let health =
+            HealthWatch::start(Arc::clone(&shared), documents.clone()).await.map_err(|error| no_store(&error))?;
         let returns = open_returns(&*shared, &config.domain).await?;
         let retention = Retention::new(Arc::clone(&shared), documents.clone(), config.store.retain, owner.clone());
         let parts = Parts {
@@ -278,12 +304,12 @@ fn converter(config: &Config) -> Result<pages::Converter, Failed> {
     Ok(pages::Converter::new(program, vec!["converter".into()], limits))
 }
 
-pub(super) async fn open_store(config: &Config) -> Result<Arc<SqlStore>, Failed> {
+pub(super) async fn open_store(config: &Config) -> Result<Arc<SqlStore>, NotStarted> {
     let opened = match &config.store.database {
         Database::File(path) => SqlStore::open_sqlite(path, Arc::new(SystemClock), SqliteSettings::default()).await,
         Database::Postgres(postgres) => SqlStore::open_postgres(postgres_settings(postgres)).await,
     };
-    opened.map(Arc::new).map_err(|error| store_unusable(&config.store.database, &error))
+    opened.map(Arc::new).map_err(|error| NotStarted::by_store(store_unusable(&config.store.database, &error), &error))
 }
 
 /// As the engine takes it.
@@ -298,7 +324,7 @@ pub(super) fn postgres_settings(config: &PostgresConfig) -> PostgresSettings {
 }
 
 /// Why the store cannot be opened, and what to do.
-pub(super) fn store_unusable(database: &Database, error: &crate::store::StoreError) -> Failed {
+pub(super) fn store_unusable(database: &Database, error: &StoreError) -> Failed {
     let fix = match database {
         Database::File(_) => "see the log; make the directory writable and make room on its disk",
         Database::Postgres(_) => "start the database, let this node reach it, and check store.hosts and store.password",
@@ -313,22 +339,22 @@ fn open_journal(config: &Config) -> Result<Arc<Journal>, Failed> {
 }
 
 /// The key of return addresses: the first node that starts makes it, all others read it.
-async fn open_returns(store: &dyn Store, domain: &str) -> Result<ReturnPaths, Failed> {
+async fn open_returns(store: &dyn Store, domain: &str) -> Result<ReturnPaths, NotStarted> {
     let unfit = |cause: String| {
         let fix = "see the cause, then start the gateway again";
         Failed::new(Exit::Failed, "the key of return addresses cannot be had", cause, fix)
     };
     let fresh = BounceKey::fresh().map_err(|error| unfit(error.to_string()))?;
-    let kept = store.secret(KEY_NAME, fresh.octets()).await.map_err(store_failed)?;
+    let kept = store.secret(KEY_NAME, fresh.octets()).await.map_err(|error| no_store(&error))?;
     let key = BounceKey::read(&kept).ok_or_else(|| unfit(format!("the store has one of {} octets", kept.len())))?;
     Ok(ReturnPaths::new(key, domain))
 }
 
-async fn open_documents(config: &Config, store: Arc<dyn Store>) -> Result<Documents, Failed> {
+async fn open_documents(config: &Config, store: Arc<dyn Store>) -> Result<Documents, NotStarted> {
     let place = &config.store.documents;
-    let failed = |error: DocumentsError| {
-        let message = format!("cannot use the documents {place}");
-        Failed::new(Exit::Failed, message, error.to_string(), "see the cause; it says what to do")
+    let failed = |error: DocumentsError| match &error {
+        DocumentsError::Store(why) => NotStarted::by_store(store_failed(&error), why),
+        _ => failed(format!("cannot use the documents {place}"), &error, "see the log; check the documents").into(),
     };
     let keys = storage::read_keys(config.store.keys.as_deref()).map_err(failed)?;
     let settings = DocumentsSettings { keys, ..DocumentsSettings::default() };
@@ -345,12 +371,19 @@ async fn start_far_end(config: &Config) -> Result<Option<foip::far_end::FarEnd>,
     far_end::start(bind, config.tray(), Some(ledger), line.pace).await.map(Some)
 }
 
-fn not_this_node(error: IdentityError) -> Failed {
-    failed("this process cannot be this node", &error, "see the log; check the disk")
+fn not_this_node(error: IdentityError) -> NotStarted {
+    match &error {
+        IdentityError::Store(why) => no_store(why),
+        _ => failed("this process cannot be this node", &error, "see the log; check the disk").into(),
+    }
 }
 
-fn store_failed(error: crate::store::StoreError) -> Failed {
-    failed("the store does not work", &error, "see the log; check the disk")
+fn no_store(error: &StoreError) -> NotStarted {
+    NotStarted::by_store(store_failed(error), error)
+}
+
+fn store_failed(error: &dyn std::fmt::Display) -> Failed {
+    failed("the store does not work", error, "see the log; check the disk, or the database and the way to it")
 }
 
 /// The error's own fix is the better one.

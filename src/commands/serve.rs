@@ -1,12 +1,17 @@
 //! `serve`: the gateway itself, until SIGTERM or SIGINT.
 
+use std::time::Duration;
+
 use clap::Args;
 
-use super::exit::{Failed, Outcome};
-use super::gateway::{FarEndPlace, Gateway};
+use super::exit::{Exit, Failed, Outcome};
+use super::gateway::{FarEndPlace, Gateway, stop_signal};
 use super::out::Out;
 use super::place::{self, Place};
-use crate::config::Role;
+use crate::config::{Config, Role};
+
+/// Between two tries to start when the store is away.
+const STORE_AWAY_WAIT: Duration = Duration::from_secs(2);
 
 /// Run the gateway
 #[derive(Debug, Args)]
@@ -32,10 +37,37 @@ pub(super) async fn run(args: ServeArgs, place: Place, out: Out) -> Outcome {
     place::make_data(&loaded.config.data)?;
     // Without a file this is the sandbox, and the sandbox has its own pretend fax machine.
     let far_end = if place.file().is_none() { FarEndPlace::Here } else { FarEndPlace::Elsewhere };
-    let gateway = Gateway::start(loaded.config, far_end).await?;
+    let Some(gateway) = start(loaded.config, far_end).await? else { return Ok(Exit::Ok) };
     ready(&gateway, out)?;
     gateway.tell_ready()?;
     gateway.run().await
+}
+
+/// Waits for a store on a server that is away: machines that start together after a power cut find each other. None when
+/// this process is asked to end meanwhile.
+async fn start(config: Config, far_end: FarEndPlace) -> Result<Option<Gateway>, Failed> {
+    let may_wait = config.store.database.file().is_none();
+    let stop = stop_signal();
+    tokio::pin!(stop);
+    loop {
+        let not_started = tokio::select! {
+            started = Gateway::start(config.clone(), far_end) => match started {
+                Ok(gateway) => return Ok(Some(gateway)),
+                Err(not_started) => not_started,
+            },
+            // Nothing has been taken yet.
+            stopped = &mut stop => return stopped.map(|()| None),
+        };
+        if !(may_wait && not_started.store_is_away) {
+            return Err(not_started.into());
+        }
+        let failed = Failed::from(not_started);
+        tracing::warn!(cause = failed.cause, fix = failed.fix, "{}; it is tried again", failed.message);
+        tokio::select! {
+            () = tokio::time::sleep(STORE_AWAY_WAIT) => {}
+            stopped = &mut stop => return stopped.map(|()| None),
+        }
+    }
 }
 
 fn ready(gateway: &Gateway, out: Out) -> Result<(), Failed> {

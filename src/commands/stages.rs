@@ -215,12 +215,15 @@ impl Lines {
         let heeding = Pace { poll: LOOK_FOR_ORDERS, ..pace() };
         // Orders reach the calls that a drain lets finish, too.
         let heeding = work::run("orders", Heeding(Arc::clone(&agent)), heeding, Hint::new(), term.lines_over.clone());
-        tokio::spawn(heeding);
+        let heeding = tokio::spawn(heeding);
         tokio::join!(
             work::run("line", Calling(Arc::clone(&agent)), pace(), self.hint.clone(), term.leaving.clone()),
             work::run("lines", LookingAfter(Arc::clone(&agent)), looking_after, Hint::new(), term.leaving.clone()),
         );
         agent.drain(CALLS_END).await;
+        // The next term wants the agent's address: nobody may hold it any longer.
+        heeding.abort();
+        let _ = heeding.await;
         Ok(())
     }
 }

@@ -171,7 +171,7 @@ impl Call {
             return store.call_again(self.work.fax.id, self.work.token, now, "its lease could not be renewed").await;
         }
         // The row exists before the first packet leaves: a crash in the call must not grant a free attempt.
-        let number = match store.begin_attempt(self.work.fax.id, self.work.token, attempt).await {
+        let number = match self.begin(attempt).await {
             // Another node was faster to the number or the channel: claimable at once, as soon as that call is over.
             Err(StoreError::NotNow(why)) => {
                 return store.call_again(self.work.fax.id, self.work.token, now, &why).await;
@@ -198,6 +198,20 @@ impl Call {
         drop(document);
         crash_point!("line.call-over");
         self.write_back(id, report).await
+    }
+
+    /// Begins the attempt, also when the answer of the store got lost: whoever left it open would keep the fax, and everybody
+    /// else's for this number, waiting until the lease and its grace are over.
+    async fn begin(&self, attempt: NewAttempt) -> StoreResult<u32> {
+        loop {
+            match self.context.store.begin_attempt(self.work.fax.id, self.work.token, attempt.clone()).await {
+                Err(StoreError::Unavailable(why)) if self.watch.surely_held().is_ok() => {
+                    tracing::warn!(fax = %self.work.fax.id.short(), why, "the store is away; beginning the call again");
+                    tokio::time::sleep(STORE_WAIT).await;
+                }
+                other => return other,
+            }
+        }
     }
 
     /// The whole document lies on this machine before anybody is called: a call never waits for the repository.

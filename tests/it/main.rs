@@ -16,3 +16,4 @@ mod receive_end;
 mod received_mail;
 mod second_process;
 mod simulated_day;
+mod starting;

@@ -59,7 +59,9 @@ pub(crate) fn judge(evidence: &Evidence, score: &mut Score) {
             service.drain_refused += 1;
             score.find("I12", format!("{} got {:?} while {} was drained", sent.token, sent.reply, work.node));
         }
-        for call in evidence.calls.iter().filter(|call| call.node == work.node && ends_within(work, call)) {
+        let ended =
+            |call: &&Call| call.node == work.node && ends_within(work, call) && !is_struck(evidence, work, call);
+        for call in evidence.calls.iter().filter(ended) {
             let record = evidence.records.get(&call.fax);
             let last = record.and_then(|record| record.bodies.last());
             if last.is_some() && call.confirmed.last().map(|page| &page.body) != last {
@@ -67,7 +69,7 @@ pub(crate) fn judge(evidence: &Evidence, score: &mut Score) {
                 score.find("I13", format!("{}: its call ended early while {} was drained", call.fax, work.node));
             }
         }
-        for call in evidence.inbound.iter().filter(|call| call.node == work.node && ends_within(work, call)) {
+        for call in evidence.inbound.iter().filter(ended) {
             // A call that was not answered goes to the other node, as a carrier with two routes does.
             if matches!(call.outcome.as_str(), "broken" | "last-page-unconfirmed") {
                 service.drain_cut += 1;
@@ -102,6 +104,15 @@ fn ends_within(work: &Fault, call: &Call) -> bool {
     call.end_ms.is_some_and(|end| end >= work.at_ms && end <= work.until_ms)
 }
 
+/// Whether another fault than this work falls into the call: one of its node, or the death of the primary, which outlasts a
+/// sender's patience.
+fn is_struck(evidence: &Evidence, work: &Fault, call: &Call) -> bool {
+    let touches = |fault: &&Fault| fault.until_ms >= call.begin_ms && call.end_ms.is_none_or(|end| fault.at_ms <= end);
+    let others =
+        evidence.faults.iter().filter(|fault| *fault != work && (fault.node.is_empty() || fault.node == call.node));
+    others.filter(touches).count() > 0
+}
+
 /// How soon work went on after a fault, over all faults of its kind: the longest times in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct TakeOver {
@@ -112,7 +123,7 @@ pub(crate) struct TakeOver {
     pub(crate) page_ms: u64,
     /// To the next call.
     pub(crate) call_ms: u64,
-    /// To the next call of the faxes whose calls the fault had cut: how many, and the longest.
+    /// To the next call of the numbers whose calls the fault had cut: how many, and the longest.
     pub(crate) cut: usize,
     pub(crate) again_ms: u64,
 }
@@ -140,11 +151,11 @@ pub(crate) fn take_overs(evidence: &Evidence) -> BTreeMap<FaultKind, TakeOver> {
     table
 }
 
-/// When the fax was called next whose call was open at the fault.
+/// When the number was called next whose call was open at the fault.
 fn called_again(evidence: &Evidence, fault: &Fault, call: &Call) -> Option<u64> {
     if !call.is_open_at(fault.at_ms) || call.node != fault.node {
         return None;
     }
-    let later = evidence.calls.iter().filter(|other| other.fax == call.fax && other.begin_ms > fault.at_ms);
+    let later = evidence.calls.iter().filter(|other| other.number == call.number && other.begin_ms > fault.at_ms);
     later.map(|other| other.begin_ms).min()
 }

@@ -41,6 +41,9 @@ use pump::Pump;
 
 /// INVITEs that wait for the agent to take them.
 const INCOMING_QUEUE: usize = 256;
+/// How long an address may be in use before it is somebody else's.
+const RELEASE_WAIT: Duration = Duration::from_secs(2);
+const RELEASE_POLL: Duration = Duration::from_millis(10);
 
 /// One SIP endpoint on one address.
 pub(crate) struct Stack {
@@ -65,7 +68,7 @@ impl Stack {
         let stop = CancellationToken::new();
         let transport = TransportLayer::new(stop.clone());
         let text = |error: rsipstack::Error| error.to_string();
-        let socket = tokio::net::UdpSocket::bind(binding.bind).await.map_err(|error| error.to_string())?;
+        let socket = bind(binding.bind).await.map_err(|error| error.to_string())?;
         let local = socket.local_addr().map_err(|error| error.to_string())?;
         let external = binding.advertised.map(|ip| SocketAddr::new(ip, local.port()));
         let udp =
@@ -188,6 +191,19 @@ impl Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// A stack that was stopped just now lets go of its socket when its last task has ended: that one is waited for.
+async fn bind(to: SocketAddr) -> std::io::Result<tokio::net::UdpSocket> {
+    let until = tokio::time::Instant::now() + RELEASE_WAIT;
+    loop {
+        match tokio::net::UdpSocket::bind(to).await {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tokio::time::Instant::now() < until => {
+                tokio::time::sleep(RELEASE_POLL).await;
+            }
+            bound => return bound,
+        }
     }
 }
 

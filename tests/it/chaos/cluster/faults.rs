@@ -205,8 +205,9 @@ fn die(lab: &Lab, gateway: &Gateway) {
         let reported: BTreeSet<&str> =
             seen.mails.iter().filter(|mail| mail.is_final()).map(|mail| &*mail.fax).collect();
         let cut = seen.calls.iter().filter(|call| call.node == gateway.host.name() && call.is_open_at(at));
-        let again = |fax: &str| seen.calls.iter().any(|call| call.fax == fax && call.begin_ms > at);
-        cut.filter(|call| !reported.contains(&*call.fax) && !again(&call.fax)).count()
+        // Another fax to the number may come first.
+        let again = |number: &str| seen.calls.iter().any(|call| call.number == number && call.begin_ms > at);
+        cut.filter(|call| !reported.contains(&*call.fax) && !again(&call.number)).count()
     };
     if within(TAKEN_OVER, || (left() == 0).then_some(())).is_none() {
         let name = gateway.host.name();

@@ -11,8 +11,8 @@ use super::wait::within;
 use crate::chaos::load::{Order, hand_in};
 use crate::chaos::pages::Form;
 
-/// Between two mails: two and a half a second.
-const MAIL_EVERY: Duration = Duration::from_millis(400);
+/// Between two mails: some thirty calls at once, in real time, on a machine of two cores.
+const MAIL_EVERY: Duration = Duration::from_millis(1000);
 /// Between two calls that come in.
 const CALL_EVERY: Duration = Duration::from_secs(5);
 /// Clients at once: enough for a failover during which each waits for its reply.
