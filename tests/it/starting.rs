@@ -17,6 +17,8 @@ data = "{data}"
 database = "postgres://faxwell@127.0.0.1:{nobody}/faxwell?sslmode=disable"
 [smtp]
 listen = ["127.0.0.1:0"]
+[delivery]
+maildir = "mailbox"
 "#,
         data = dir.path().join("data").display(),
         nobody = free_ports(),
@@ -28,9 +30,9 @@ listen = ["127.0.0.1:0"]
     let mut gateway = command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
     let told = wait_for("the second try", || {
         let told = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(gateway.try_wait().unwrap(), None, "{told}");
         (told.matches("it is tried again").count() >= 2).then_some(told)
     });
-    assert_eq!(gateway.try_wait().unwrap(), None, "{told}");
     assert!(told.contains("start the database"), "the fix is told: {told}");
 
     kill_process(Pid::from_child(&gateway), Signal::TERM).unwrap();
