@@ -277,8 +277,6 @@ impl<'a> Connection<'a> {
             return Err(Refusal::new(451, Cause::Internal, "the transaction is lost; send it again"));
         };
         let _place = self.intake.place_to_finish(self.spool.size_bytes()).await?;
-        // Bounds the memory of mails that are being read at the same time.
-        let _permit = self.intake.finishing.acquire().await.map_err(|_| Refusal::store_unavailable())?;
         if let Some(notice) = self.returned.take() {
             let raw = self.spool.take(b"").await.map_err(|error| {
                 warn!(%error, "a returned mail could not be read back; the host was told to try again");

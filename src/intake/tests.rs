@@ -548,6 +548,30 @@ async fn s12_connections_beyond_the_limit_are_turned_away() {
 }
 
 #[tokio::test]
+async fn more_mails_that_end_at_once_than_there_are_places_all_get_their_answer() {
+    let documents = DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() };
+    let clients = FINISHING_MAX * 5 / 2;
+    let gateway = Gateway::start_with(|s| s.smtp.max_connections = clients, documents).await;
+    let mut ready = Vec::new();
+    for index in 0..clients {
+        let mut client = gateway.client().await;
+        client.say("EHLO client.test").await;
+        client.say("MAIL FROM:<anna@example.com>").await;
+        client.say("RCPT TO:<+41441234567@fax.test>").await;
+        assert!(client.say("DATA").await.starts_with("354"));
+        client.write(mail(&format!("mail-{index}"), "", "text").as_bytes()).await;
+        ready.push(client);
+    }
+    for client in &mut ready {
+        client.write(b"\r\n.\r\n").await;
+    }
+    for client in &mut ready {
+        let reply = client.reply().await;
+        assert!(reply.starts_with("250 2.0.0"), "{reply}");
+    }
+}
+
+#[tokio::test]
 async fn commands_submit_by_the_same_rules() {
     let gateway = Gateway::start().await;
     let handed = |to: &str, name: &str, media: &str| {
