@@ -6,7 +6,7 @@
 //! its user. Standard: RFC 3261, 3311 (UPDATE), 3326 (Reason), 3581 (rport).
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rsipstack::EndpointBuilder;
@@ -19,7 +19,7 @@ use rsipstack::sip::{Header, Method, SipMessage, StatusCode, StatusCodeKind, Uri
 use rsipstack::transaction::endpoint::EndpointInnerRef;
 use rsipstack::transaction::key::{TransactionKey, TransactionRole};
 use rsipstack::transaction::make_tag;
-use rsipstack::transaction::transaction::Transaction;
+use rsipstack::transaction::transaction::{Transaction, TransactionEvent};
 use rsipstack::transport::TransportLayer;
 use rsipstack::transport::tcp_listener::TcpListenerConnection;
 use rsipstack::transport::udp::UdpConnection;
@@ -41,17 +41,17 @@ use pump::Pump;
 
 /// INVITEs that wait for the agent to take them.
 const INCOMING_QUEUE: usize = 256;
-/// How long an address may be in use before it is somebody else's.
-const RELEASE_WAIT: Duration = Duration::from_secs(2);
-const RELEASE_POLL: Duration = Duration::from_millis(10);
+/// Between two looks whether the last task has let go of the socket.
+const RELEASE_POLL: Duration = Duration::from_millis(5);
 
 /// One SIP endpoint on one address.
 pub(crate) struct Stack {
     endpoint: EndpointInnerRef,
     layer: Arc<DialogLayer>,
     local: SocketAddr,
-    stop: CancellationToken,
-    background: TaskTracker,
+    /// Gone when nobody holds it any more.
+    socket: Weak<tokio::net::UdpSocket>,
+    tasks: Tasks,
 }
 
 /// Where a [`Stack`] listens.
@@ -68,11 +68,12 @@ impl Stack {
         let stop = CancellationToken::new();
         let transport = TransportLayer::new(stop.clone());
         let text = |error: rsipstack::Error| error.to_string();
-        let socket = bind(binding.bind).await.map_err(|error| error.to_string())?;
+        let socket = tokio::net::UdpSocket::bind(binding.bind).await.map_err(|error| error.to_string())?;
         let local = socket.local_addr().map_err(|error| error.to_string())?;
         let external = binding.advertised.map(|ip| SocketAddr::new(ip, local.port()));
-        let udp =
-            UdpConnection::from_socket(Arc::new(socket), external, Some(stop.child_token())).await.map_err(text)?;
+        let socket = Arc::new(socket);
+        let (held, socket) = (Arc::downgrade(&socket), socket);
+        let udp = UdpConnection::from_socket(socket, external, Some(stop.child_token())).await.map_err(text)?;
         transport.add_transport(udp.into());
         let tcp = TcpListenerConnection::new(local, external).await.map_err(text)?;
         transport.add_transport(tcp.into());
@@ -84,17 +85,12 @@ impl Stack {
         let transactions = endpoint.incoming_transactions().map_err(text)?;
         let inner = endpoint.inner.clone();
         let layer = Arc::new(DialogLayer::new(inner.clone()));
-        tokio::spawn(async move { endpoint.serve().await });
-        let background = TaskTracker::new();
-        let stack = Self { endpoint: inner, layer, local, stop: stop.clone(), background };
+        let tasks = Tasks::new(stop);
+        tasks.all.spawn(async move { endpoint.serve().await });
+        let stack = Self { endpoint: inner, layer, local, socket: held, tasks };
         let (queue, incoming) = tokio::sync::mpsc::channel(INCOMING_QUEUE);
-        let door = Door { layer: stack.layer.clone(), local, queue, background: stack.background.clone() };
-        tokio::spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = door.serve(transactions) => {}
-            }
-        });
+        let door = Door { layer: stack.layer.clone(), local, queue, tasks: stack.tasks.clone() };
+        stack.tasks.spawn(door.serve(transactions));
         Ok((stack, incoming))
     }
 
@@ -125,9 +121,9 @@ impl Stack {
         let (sender, states) = self.layer.new_dialog_state_channel();
         let (inner, task) = self.layer.do_invite_async(option, sender).map_err(|error| error.to_string())?;
         let (events, receiver) = unbounded_channel();
-        let dialog = Dialog::new(inner, Some(task.abort_handle()), &self.background);
+        let dialog = Dialog::new(inner, Some(task.abort_handle()), &self.tasks);
         let pump = Pump { ours: TransactionRole::Client, layer: self.layer.clone(), events };
-        self.background.spawn(pump.run(states, Some(task)));
+        self.tasks.finish(pump.run(states, Some(task)));
         Ok((dialog, receiver))
     }
 
@@ -182,28 +178,65 @@ impl Stack {
 
     /// Lets BYEs and CANCELs under way finish for at most `grace`, then closes the sockets.
     pub(crate) async fn stop(&self, grace: Duration) {
-        self.background.close();
-        let _ = tokio::time::timeout(grace, self.background.wait()).await;
-        self.stop.cancel();
+        let Tasks { stop, to_finish, all } = &self.tasks;
+        to_finish.close();
+        let _ = tokio::time::timeout(grace, to_finish.wait()).await;
+        stop.cancel();
+        all.close();
+        let transport = &self.endpoint.transport_layer;
+        let closed = tokio::time::timeout(grace, async {
+            all.wait().await;
+            for address in transport.get_listen_addrs() {
+                transport.del_transport(&address);
+            }
+            // Nobody runs their timers any more: half a minute of waiting for late answers ends here (RFC 6026 §7.2).
+            for key in self.endpoint.get_running_transactions().unwrap_or_default() {
+                if let Some(transaction) = self.endpoint.transactions.get(&key) {
+                    let _ = transaction.send(TransactionEvent::Terminate(key));
+                }
+            }
+            // Whoever listens here next finds the address free.
+            while self.socket.strong_count() > 0 {
+                tokio::time::sleep(RELEASE_POLL).await;
+            }
+        });
+        if closed.await.is_err() {
+            warn!(address = %self.local, "the SIP socket is still in use; the address is not free yet");
+        }
     }
 }
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.tasks.stop.cancel();
     }
 }
 
-/// A stack that was stopped just now lets go of its socket when its last task has ended: that one is waited for.
-async fn bind(to: SocketAddr) -> std::io::Result<tokio::net::UdpSocket> {
-    let until = tokio::time::Instant::now() + RELEASE_WAIT;
-    loop {
-        match tokio::net::UdpSocket::bind(to).await {
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tokio::time::Instant::now() < until => {
-                tokio::time::sleep(RELEASE_POLL).await;
-            }
-            bound => return bound,
-        }
+/// What the stack does on the side. Each task may hold the sockets, so that none outlives the stack: a transaction whose
+/// timers nobody runs any more would wait for ever.
+#[derive(Clone)]
+pub(super) struct Tasks {
+    stop: CancellationToken,
+    to_finish: TaskTracker,
+    all: TaskTracker,
+}
+
+impl Tasks {
+    fn new(stop: CancellationToken) -> Self {
+        Self { stop, to_finish: TaskTracker::new(), all: TaskTracker::new() }
+    }
+
+    /// Ends with the stack.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.all.spawn(async move {
+            stop.run_until_cancelled(task).await;
+        });
+    }
+
+    /// The same; [`Stack::stop`] waits a little for it.
+    pub(super) fn finish(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(self.to_finish.track_future(task));
     }
 }
 
@@ -220,12 +253,12 @@ pub(crate) struct Registrar {
 pub(crate) struct Dialog {
     inner: InviteDialog,
     invite: Option<AbortHandle>,
-    background: TaskTracker,
+    tasks: Tasks,
 }
 
 impl Dialog {
-    fn new(inner: InviteDialog, invite: Option<AbortHandle>, background: &TaskTracker) -> Self {
-        Self { inner, invite, background: background.clone() }
+    fn new(inner: InviteDialog, invite: Option<AbortHandle>, tasks: &Tasks) -> Self {
+        Self { inner, invite, tasks: tasks.clone() }
     }
 
     /// Sends 180.
@@ -270,7 +303,7 @@ impl Dialog {
     /// the CANCEL is acknowledged and ended by the stack (RFC 3261 §9.1).
     pub(crate) fn cancel(&self) {
         let inner = self.inner.clone();
-        self.background.spawn(async move {
+        self.tasks.finish(async move {
             if let Err(error) = inner.cancel().await {
                 debug!(%error, "CANCEL failed");
             }
@@ -296,7 +329,7 @@ impl Dialog {
             self.reject(480, None);
             return;
         }
-        self.background.spawn(async move {
+        self.tasks.finish(async move {
             if let Err(error) = inner.hangup().await {
                 debug!(%error, "BYE failed");
             }

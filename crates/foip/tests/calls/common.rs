@@ -15,16 +15,19 @@ pub(super) fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().expect("an address")
 }
 
-pub(super) async fn agent() -> Agent {
-    let settings = AgentSettings {
+pub(super) fn agent_settings() -> AgentSettings {
+    AgentSettings {
         bind: loopback(),
         advertised: None,
         media_ports: None,
         user_agent: "faxwell-test".to_owned(),
         incoming_max: 100,
         seed: 1,
-    };
-    Agent::start(settings).await.expect("a free port")
+    }
+}
+
+pub(super) async fn agent() -> Agent {
+    Agent::start(agent_settings()).await.expect("a free port")
 }
 
 pub(super) async fn far_end(tray: &Path, ledger: Option<PathBuf>) -> FarEnd {

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::common::{Recorder, agent, document, eventually, far_end, order, pages, read, trunk};
-use foip::agent::Agent;
+use super::common::{Recorder, agent, agent_settings, document, eventually, far_end, order, pages, read, trunk};
+use foip::agent::{Agent, AgentSettings};
 use foip::call::{CallEvent, CallReport, Transport};
 use foip::far_end::FarEnd;
 use tokio_util::sync::CancellationToken;
@@ -242,4 +242,17 @@ async fn a_trunk_where_nobody_listens_is_down_within_seconds() {
     let sip = report.sip.expect("a status");
     assert_eq!((sip.code, sip.local, sip.rang), (408, true, false));
     eventually("the end of our dialogs", || sandbox.agent.dialog_count() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_has_stopped_leaves_its_address_to_the_next_one_at_once() {
+    let mut sandbox = Sandbox::open().await;
+    let bind = sandbox.agent.local_addr();
+    // A call that we end and one that the far end does: each leaves another transaction behind.
+    for (time, number) in ["+99910200", "+99920002"].into_iter().enumerate() {
+        sandbox.call(number, &format!("F-{time}")).await;
+        sandbox.agent.stop().await;
+        let settings = AgentSettings { bind, ..agent_settings() };
+        sandbox.agent = Agent::start(settings).await.expect("the address that was given back");
+    }
 }

@@ -12,12 +12,11 @@ use rsipstack::transaction::key::TransactionRole;
 use rsipstack::transaction::transaction::Transaction;
 use rsipstack::transport::SipConnection;
 use tokio::sync::mpsc::unbounded_channel;
-use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::Dialog;
 use super::convert::{allow, contact, header};
 use super::pump::Pump;
+use super::{Dialog, Tasks};
 use crate::sip::{IncomingInvite, SDP_TYPE};
 
 /// RFC 3261 §18.2.1: where a Via without a port means.
@@ -32,7 +31,7 @@ pub(super) struct Door {
     pub(super) layer: Arc<DialogLayer>,
     pub(super) local: SocketAddr,
     pub(super) queue: tokio::sync::mpsc::Sender<IncomingInvite>,
-    pub(super) background: TaskTracker,
+    pub(super) tasks: Tasks,
 }
 
 impl Door {
@@ -41,20 +40,20 @@ impl Door {
             let tagged = transaction.original.to_header().is_ok_and(|to| matches!(to.tag(), Ok(Some(_))));
             match transaction.original.method {
                 _ if tagged => {
-                    tokio::spawn(in_dialog(self.layer.clone(), transaction));
+                    self.tasks.spawn(in_dialog(self.layer.clone(), transaction));
                 }
                 Method::Invite => self.invited(transaction),
                 Method::Ack => {}
                 Method::Options => {
                     // RFC 3261 §11.2: says that we are here and what we take.
-                    tokio::spawn(async move {
+                    self.tasks.spawn(async move {
                         let (name, value) = allow();
                         let headers = vec![header(name, value), Header::Accept(SDP_TYPE.into())];
                         let _ = transaction.reply_with(StatusCode::OK, headers, None).await;
                     });
                 }
                 _ => {
-                    tokio::spawn(async move {
+                    self.tasks.spawn(async move {
                         let _ = transaction.reply(StatusCode::MethodNotAllowed).await;
                     });
                 }
@@ -75,20 +74,22 @@ impl Door {
             Ok(inner) => inner,
             Err(error) => {
                 warn!(%error, "INVITE without a usable dialog");
-                tokio::spawn(async move { transaction.reply(StatusCode::BadRequest).await });
+                self.tasks.spawn(async move {
+                    let _ = transaction.reply(StatusCode::BadRequest).await;
+                });
                 return;
             }
         };
         let (events, receiver) = unbounded_channel();
-        let dialog = Dialog::new(inner.clone(), None, &self.background);
+        let dialog = Dialog::new(inner.clone(), None, &self.tasks);
         let pump = Pump { ours: TransactionRole::Server, layer: self.layer.clone(), events };
-        self.background.spawn(pump.run(states, None));
+        self.tasks.finish(pump.run(states, None));
         let call = IncomingInvite { number, caller, fax_id, body: request.body, remote, dialog, events: receiver };
         if let Err(full) = self.queue.try_send(call) {
             warn!("more INVITEs than can be taken");
             full.into_inner().dialog.reject(503, Some(42));
         }
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             if let Err(error) = inner.handle(&mut transaction).await {
                 debug!(%error, "INVITE transaction");
             }
