@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot do without ends the test")]
 
 mod answering;
+mod back_in_time;
 mod backup;
 mod bad_input;
 mod chaos;
@@ -10,6 +11,7 @@ mod crash;
 mod harness;
 mod orders;
 mod outcomes;
+mod postgres;
 mod preview;
 mod receive;
 mod receive_end;
