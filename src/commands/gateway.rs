@@ -315,7 +315,7 @@ fn open_journal(config: &Config) -> Result<Arc<Journal>, Failed> {
 /// The key of return addresses: the first node that starts makes it, all others read it.
 async fn open_returns(store: &dyn Store, domain: &str) -> Result<ReturnPaths, Failed> {
     let unfit = |cause: String| {
-        let fix = "see the cause, then start the gateway again";
+        let fix = "run `faxwell db verify`, mend what it finds, then start the gateway again";
         Failed::new(Exit::Failed, "the key of return addresses cannot be had", cause, fix)
     };
     let fresh = BounceKey::fresh().map_err(|error| unfit(error.to_string()))?;
@@ -326,14 +326,14 @@ async fn open_returns(store: &dyn Store, domain: &str) -> Result<ReturnPaths, Fa
 
 async fn open_documents(config: &Config, store: Arc<dyn Store>) -> Result<Documents, Failed> {
     let place = &config.store.documents;
-    let failed = |error: DocumentsError| {
+    let unusable = |error: DocumentsError| {
         let message = format!("cannot use the documents {place}");
-        Failed::new(Exit::Failed, message, error.to_string(), "see the cause; it says what to do")
+        failed(message, &error, "let this process reach and write that place; check store.documents and store.keys")
     };
-    let keys = storage::read_keys(config.store.keys.as_deref()).map_err(failed)?;
+    let keys = storage::read_keys(config.store.keys.as_deref()).map_err(unusable)?;
     let settings = DocumentsSettings { keys, ..DocumentsSettings::default() };
-    let documents = Documents::open(place.clone(), store, settings).map_err(failed)?;
-    documents.check_keys().await.map_err(failed)?;
+    let documents = Documents::open(place.clone(), store, settings).map_err(unusable)?;
+    documents.check_keys().await.map_err(unusable)?;
     Ok(documents)
 }
 
@@ -353,15 +353,12 @@ fn store_failed(error: crate::store::StoreError) -> Failed {
     failed("the store does not work", &error, "see the log; check the disk")
 }
 
-/// The error's own fix is the better one.
 fn failed(message: impl Into<String>, error: &dyn std::fmt::Display, fix: &str) -> Failed {
-    let text = error.to_string();
-    let (cause, fix) = text.split_once("; fix: ").unwrap_or((&text, fix));
-    Failed::new(Exit::Failed, message, cause, fix)
+    Failed::because(Exit::Failed, message, error, fix)
 }
 
 fn console_failed(error: console::ConsoleError) -> Failed {
-    Failed::new(Exit::Failed, "the gateway cannot start", error.to_string(), "see the cause")
+    failed("the gateway cannot start", &error, "choose another web.listen, or stop what listens there")
 }
 
 /// Resolves at SIGTERM or SIGINT.
