@@ -6,6 +6,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -17,13 +18,14 @@ pub(crate) struct Server {
     programs: PathBuf,
     port: u16,
     running: Option<Child>,
+    databases: AtomicU32,
 }
 
 impl Server {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Self { folder, programs: programs(), port, running: None };
+        let mut server = Self { folder, programs: programs(), port, running: None, databases: AtomicU32::new(0) };
         if rustix::process::geteuid().is_root() {
             done(Command::new("chown").arg("postgres:").arg(server.folder.path()));
         }
@@ -32,9 +34,27 @@ impl Server {
         server
     }
 
-    /// An address of its own database `postgres`.
+    /// The address of its database `postgres`.
     pub(crate) fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+        self.url_of("postgres")
+    }
+
+    /// The address of an empty database.
+    pub(crate) fn new_database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.run_sql(&format!("CREATE DATABASE {name}"));
+        self.url_of(&name)
+    }
+
+    /// Runs statements in the database `postgres`.
+    pub(crate) fn run_sql(&self, statements: &str) {
+        let arguments =
+            ["-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres"];
+        done(self.program("psql").args(arguments).args(["-c", statements]));
+    }
+
+    fn url_of(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 
     /// Copies the whole data directory while it is in use.
