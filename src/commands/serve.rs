@@ -2,11 +2,11 @@
 
 use clap::Args;
 
-use super::exit::{Failed, Outcome};
+use super::exit::{Exit, Failed, Outcome};
 use super::gateway::{FarEndPlace, Gateway};
 use super::out::Out;
 use super::place::{self, Place};
-use crate::config::Role;
+use crate::config::{DOCUMENTS_FIX, Role};
 
 /// Run the gateway
 #[derive(Debug, Args)]
@@ -25,6 +25,10 @@ pub(super) async fn run(args: ServeArgs, place: Place, out: Out) -> Outcome {
         loaded.config.roles = args.roles;
         loaded.config.roles.sort_unstable();
         loaded.config.roles.dedup();
+    }
+    if let Some(documents) = loaded.config.documents_of_this_process_alone().filter(|_| loaded.config.shares_work()) {
+        let cause = format!("documents lie in {}, and the other roles cannot read them there", documents.display());
+        return Err(Failed::new(Exit::Usage, "this process cannot do its part of the work", cause, DOCUMENTS_FIX));
     }
     for warning in &loaded.warnings.list {
         tracing::warn!(code = warning.code, fix = warning.fix, "{}", warning.message);

@@ -178,6 +178,16 @@ fn the_service_manager_hears_of_the_stop_when_it_begins_and_not_when_it_is_over(
     wait_for(&format!("the end\n{}", node.log()), || node.gateway.ended());
 }
 
+#[test]
+fn a_process_for_one_role_is_refused_when_the_others_cannot_read_its_documents() {
+    let node = Node::new();
+    let mut serve = node.serve();
+    let output = serve.args(["--roles", "smtp"]).stderr(Stdio::piped()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("cause: documents lie in") && told.contains("fix: write store.documents"), "{told}");
+}
+
 /// What `db migrate` of a newer program leaves: a change, and its row in the history.
 fn newer(version: u32, kind: &str, oldest: u32, change: &str) -> String {
     format!(
