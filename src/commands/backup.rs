@@ -142,7 +142,9 @@ fn failed(message: &str, error: BackupError) -> Failed {
         BackupError::File { .. } => {
             (Exit::Failed, "make room and let this user read and write there, then run it again")
         }
-        BackupError::Store(_) => (Exit::Failed, "see the cause, then run it again"),
+        BackupError::Store(_) => {
+            (Exit::Failed, "let the database answer, and check it with: faxwell db verify; then run it again")
+        }
     };
-    Failed::new(exit, message, error.to_string(), fix)
+    Failed::because(exit, message, &error, fix)
 }

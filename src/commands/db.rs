@@ -197,7 +197,8 @@ async fn restored(args: &RestoredArgs, place: &Place, out: Out) -> Outcome {
 /// Nothing is changed while a node may work: it would be calling what is held under it.
 async fn hold_unended(store: &dyn Store, to: jiff::Timestamp) -> Result<Restored, Failed> {
     let failed = |error: StoreError| {
-        Failed::new(Exit::Failed, "the store does not work", error.to_string(), "see the cause, then run it again")
+        let fix = "let the database answer, and check it with: faxwell db verify; then run it again";
+        Failed::because(Exit::Failed, "the store does not work", &error, fix)
     };
     let now = store.now().await.map_err(failed)?;
     let (nodes, _) = store.nodes_and_lines().await.map_err(failed)?;

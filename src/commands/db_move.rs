@@ -43,9 +43,8 @@ pub(super) async fn take_over(database: &Database, file: &Path) -> Result<Vec<Co
         return Err(Failed::new(Exit::Usage, "nothing was moved", "the configuration names a file as its store", fix));
     };
     let refused = |error: StoreError| {
-        let (text, fix) = (error.to_string(), "see the cause; nothing has changed on either side");
-        let (cause, fix) = text.split_once("; fix: ").unwrap_or((&text, fix));
-        Failed::new(Exit::WrongState, "nothing was moved", cause, fix)
+        let fix = "stop every gateway of both stores, then run it again; nothing has changed on either side";
+        Failed::because(Exit::WrongState, "nothing was moved", &error, fix)
     };
     let lock = lock_file(file).await.map_err(refused)?;
     let opened = SqlStore::open_postgres(gateway::postgres_settings(postgres)).await;

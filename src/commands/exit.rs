@@ -81,6 +81,13 @@ impl Failed {
         Self { exit, message: message.into(), cause: cause.into(), fix: fix.into() }
     }
 
+    /// The same with an error as the cause; the error's own fix is the better one.
+    pub fn because(exit: Exit, message: impl Into<String>, error: &dyn fmt::Display, fix: &str) -> Self {
+        let text = error.to_string();
+        let (cause, fix) = text.split_once("; fix: ").unwrap_or((&text, fix));
+        Self::new(exit, message, cause, fix)
+    }
+
     /// Whoever read the output has seen enough (`| head`): the command ends, and nothing is said.
     pub fn reader_gone() -> Self {
         Self { exit: Exit::Ok, message: String::new(), cause: String::new(), fix: String::new() }

@@ -205,7 +205,8 @@ fn document_failed(what: &str, error: &dyn std::fmt::Display) -> Failed {
 }
 
 fn call_failed(error: FarEndError) -> Failed {
-    Failed::new(Exit::Failed, "the pretend fax machine cannot call", error.to_string(), "see the cause")
+    let fix = "check --gateway, and let it write its ledger";
+    Failed::because(Exit::Failed, "the pretend fax machine cannot call", &error, fix)
 }
 
 /// As fast as both ends can; the line's own pace bounds it.

@@ -341,7 +341,7 @@ fn open_journal(config: &Config) -> Result<Arc<Journal>, Failed> {
 /// The key of return addresses: the first node that starts makes it, all others read it.
 async fn open_returns(store: &dyn Store, domain: &str) -> Result<ReturnPaths, NotStarted> {
     let unfit = |cause: String| {
-        let fix = "see the cause, then start the gateway again";
+        let fix = "run `faxwell db verify`, mend what it finds, then start the gateway again";
         Failed::new(Exit::Failed, "the key of return addresses cannot be had", cause, fix)
     };
     let fresh = BounceKey::fresh().map_err(|error| unfit(error.to_string()))?;
@@ -352,14 +352,17 @@ async fn open_returns(store: &dyn Store, domain: &str) -> Result<ReturnPaths, No
 
 async fn open_documents(config: &Config, store: Arc<dyn Store>) -> Result<Documents, NotStarted> {
     let place = &config.store.documents;
-    let failed = |error: DocumentsError| match &error {
+    let unusable = |error: DocumentsError| match &error {
         DocumentsError::Store(why) => NotStarted::by_store(store_failed(&error), why),
-        _ => failed(format!("cannot use the documents {place}"), &error, "see the log; check the documents").into(),
+        _ => {
+            let fix = "let this process reach and write that place; check store.documents and store.keys";
+            failed(format!("cannot use the documents {place}"), &error, fix).into()
+        }
     };
-    let keys = storage::read_keys(config.store.keys.as_deref()).map_err(failed)?;
+    let keys = storage::read_keys(config.store.keys.as_deref()).map_err(unusable)?;
     let settings = DocumentsSettings { keys, ..DocumentsSettings::default() };
-    let documents = Documents::open(place.clone(), store, settings).map_err(failed)?;
-    documents.check_keys().await.map_err(failed)?;
+    let documents = Documents::open(place.clone(), store, settings).map_err(unusable)?;
+    documents.check_keys().await.map_err(unusable)?;
     Ok(documents)
 }
 
@@ -386,15 +389,12 @@ fn store_failed(error: &dyn std::fmt::Display) -> Failed {
     failed("the store does not work", error, "see the log; check the disk, or the database and the way to it")
 }
 
-/// The error's own fix is the better one.
 fn failed(message: impl Into<String>, error: &dyn std::fmt::Display, fix: &str) -> Failed {
-    let text = error.to_string();
-    let (cause, fix) = text.split_once("; fix: ").unwrap_or((&text, fix));
-    Failed::new(Exit::Failed, message, cause, fix)
+    Failed::because(Exit::Failed, message, error, fix)
 }
 
 fn console_failed(error: console::ConsoleError) -> Failed {
-    Failed::new(Exit::Failed, "the gateway cannot start", error.to_string(), "see the cause")
+    failed("the gateway cannot start", &error, "choose another web.listen, or stop what listens there")
 }
 
 /// Resolves at SIGTERM or SIGINT.

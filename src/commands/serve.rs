@@ -8,7 +8,7 @@ use super::exit::{Exit, Failed, Outcome};
 use super::gateway::{FarEndPlace, Gateway, stop_signal};
 use super::out::Out;
 use super::place::{self, Place};
-use crate::config::{Config, Role};
+use crate::config::{Config, DOCUMENTS_FIX, Role};
 
 /// Between two tries to start when the store is away.
 const STORE_AWAY_WAIT: Duration = Duration::from_secs(2);
@@ -30,6 +30,10 @@ pub(super) async fn run(args: ServeArgs, place: Place, out: Out) -> Outcome {
         loaded.config.roles = args.roles;
         loaded.config.roles.sort_unstable();
         loaded.config.roles.dedup();
+    }
+    if let Some(documents) = loaded.config.documents_of_this_process_alone().filter(|_| loaded.config.shares_work()) {
+        let cause = format!("documents lie in {}, and the other roles cannot read them there", documents.display());
+        return Err(Failed::new(Exit::Usage, "this process cannot do its part of the work", cause, DOCUMENTS_FIX));
     }
     for warning in &loaded.warnings.list {
         tracing::warn!(code = warning.code, fix = warning.fix, "{}", warning.message);

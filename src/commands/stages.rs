@@ -310,7 +310,8 @@ fn pace() -> Pace {
 }
 
 fn unusable(stage: &str, error: &dyn std::fmt::Display) -> Failed {
-    Failed::new(Exit::Failed, format!("the {stage} cannot start"), error.to_string(), "see the cause")
+    let fix = "correct the setting that the cause is about: faxwell config check; then start the gateway again";
+    Failed::because(Exit::Failed, format!("the {stage} cannot start"), error, fix)
 }
 
 /// The line agent as a worker.

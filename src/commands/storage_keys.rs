@@ -77,12 +77,8 @@ async fn check(place: &Place, out: Out) -> Outcome {
 }
 
 fn failed(error: DocumentsError) -> Failed {
-    Failed::new(
-        Exit::Failed,
-        "this node cannot use the documents",
-        error.to_string(),
-        "see the cause; it says what to do",
-    )
+    let fix = "let this user reach and write that place; check store.documents and store.keys";
+    Failed::because(Exit::Failed, "this node cannot use the documents", &error, fix)
 }
 
 fn new_key(out: Out) -> Outcome {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::check::{Checked, Found, Value, nearest};
 use super::keys::{self, Kind};
 use super::model::{
-    BucketConfig, Config, Database, DeliveryConfig, DeliveryTarget, DialConfig, DocumentsPlace, InboundConfig,
-    PostgresConfig, RenderConfig, RetainConfig, RetryConfig, RetryRule, Role, RouteConfig, SipConfig, SmtpConfig,
-    StoreConfig, T38Config, WebConfig,
+    BucketConfig, Config, DOCUMENTS_FIX, Database, DeliveryConfig, DeliveryTarget, DialConfig, DocumentsPlace,
+    InboundConfig, PostgresConfig, RenderConfig, RetainConfig, RetryConfig, RetryRule, Role, RouteConfig, SipConfig,
+    SmtpConfig, StoreConfig, T38Config, WebConfig,
 };
 use super::report::{Place, Problem};
 use super::values;
@@ -361,7 +361,23 @@ impl Build<'_> {
                 self.problems.push(Problem::warning("no-effect", message, place, "remove one of them"));
             }
         }
+        self.cross_documents(config);
         self.cross_promises(config);
+    }
+
+    /// One process has a data directory to itself: what lies below it no other process of the cluster can read.
+    fn cross_documents(&mut self, config: &Config) {
+        if config.documents_of_this_process_alone().is_none() || self.has_problem("store.documents") {
+            return;
+        }
+        let place = self.place_of("store.documents");
+        self.problems.push(if config.shares_work() {
+            let message = "the other roles cannot read documents below the data directory of this process";
+            Problem::error("documents-not-shared", message, place, DOCUMENTS_FIX)
+        } else {
+            let message = "documents lie below the data directory of this node, where no other node can read them";
+            Problem::warning("documents-not-shared", message, place, DOCUMENTS_FIX)
+        });
     }
 
     fn cross_line(&mut self, name: &str, line: &SipConfig) {

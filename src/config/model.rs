@@ -397,7 +397,25 @@ pub struct WebConfig {
 /// Name of the control socket in a data directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
 
+/// What makes documents everybody's.
+pub const DOCUMENTS_FIX: &str =
+    "write store.documents = \"s3://…\", or a directory that every node mounts, outside of `data`";
+/// Roles that hand documents to one another.
+const ROLES_OF_DOCUMENTS: [Role; 4] = [Role::Smtp, Role::Render, Role::Line, Role::Deliver];
+
 impl Config {
+    /// Where documents lie that no other process of the cluster can read, if so. One process has a data directory to
+    /// itself, on one machine too, while the rows that name the documents are everybody's.
+    pub fn documents_of_this_process_alone(&self) -> Option<&Path> {
+        let shared = matches!(self.store.database, Database::Postgres(_));
+        self.store.documents.directory().filter(|path| shared && path.starts_with(&self.data))
+    }
+
+    /// Whether this process needs the documents of others, or they need its.
+    pub fn shares_work(&self) -> bool {
+        !ROLES_OF_DOCUMENTS.iter().all(|role| self.roles.contains(role))
+    }
+
     /// The control socket that commands use.
     pub fn control_socket(&self) -> PathBuf {
         self.data.join(CONTROL_SOCKET)

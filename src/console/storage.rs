@@ -65,7 +65,7 @@ fn failed(why: String) -> Problem {
         Cause::StoreUnavailable.slug(),
         "the store cannot do this now",
         why,
-        "see the cause; make room on the disk if it is full, then try again",
+        "let the store and the documents answer, make room on the disk if it is full, then try again",
     )
 }
 

@@ -43,7 +43,7 @@ use crate::domain::{Cause, Clock, NotifyOn, ReportStyle};
 use crate::mail::bounce::ReturnPaths;
 use crate::mail::mime::{Mail, MimeError};
 use crate::proxy::Door;
-use crate::store::{Instead, Store, StoreError};
+use crate::store::{Instead, Store, StoreError, check_copies};
 use address::AddressRules;
 pub use refusal::Refusal;
 pub use ring::watch;
@@ -217,11 +217,7 @@ impl Intake {
         };
         let checked = checked.await;
         self.seen_away(checked.is_err());
-        let copies = checked?.unwrap_or(0);
-        if copies < min_copies {
-            let why = format!("it has {copies} synchronous copies, and store.min_copies asks for {min_copies}");
-            return Err(StoreError::Unavailable(why));
-        }
+        check_copies(checked?, min_copies).map_err(StoreError::Unavailable)?;
         *self.written_at() = Some(Instant::now());
         Ok(())
     }

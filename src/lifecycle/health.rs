@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::{StoreTime, Uptime};
 use crate::documents::Documents;
-use crate::store::Store;
+use crate::store::{Store, check_copies};
 
 /// How often is looked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -49,13 +49,7 @@ impl Health {
         let seen = self.0.borrow();
         let copies = seen.store.clone()?;
         seen.documents.clone()?;
-        match copies {
-            Some(copies) if copies < min_copies => {
-                Err(format!("the store has {copies} synchronous copies, and store.min_copies asks for {min_copies}"))
-            }
-            None if min_copies > 0 => Err("the store cannot say how many synchronous copies it has".to_owned()),
-            _ => Ok(()),
-        }
+        check_copies(copies, min_copies)
     }
 }
 
@@ -171,7 +165,10 @@ mod tests {
         ] {
             let seen = Seen { store: Ok(copies), documents: Ok(()), store_outages: 0 };
             let (_sender, receiver) = watch::channel(seen);
-            assert_eq!(Health(receiver).check(min_copies).is_ok(), ok, "{copies:?} of {min_copies}");
+            let checked = Health(receiver).check(min_copies);
+            assert_eq!(checked.is_ok(), ok, "{copies:?} of {min_copies}");
+            let rights = checked.is_err_and(|why| why.contains("fix: grant pg_monitor to the role"));
+            assert_eq!(rights, copies.is_none() && !ok, "{copies:?} of {min_copies}");
         }
     }
 

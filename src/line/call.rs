@@ -85,12 +85,7 @@ pub(super) async fn give_up(context: &Context, work: &CallWork, why: Cause) -> S
     finish(context, work, end).await
 }
 
-/// A confirmation that came after the end of its call has left nothing to send.
-pub(super) fn is_sent(work: &CallWork) -> bool {
-    work.fax.page_count == Some(work.fax.pages_confirmed)
-}
-
-/// Ends such a fax as what it is.
+/// Ends a fax as sent, when a confirmation that came after the end of its call has left nothing to send.
 pub(super) async fn sent_already(context: &Context, work: &CallWork) -> StoreResult<()> {
     let end = FinalEnd::new(&work.message, &work.fax, Outcome::Sent, None, None, &context.domain);
     finish(context, work, end).await

@@ -246,7 +246,7 @@ impl LineAgent {
 
     /// Starts the call of a claimed fax, or says why there is none.
     async fn start_call(&self, work: CallWork, room: &mut Room) -> StoreResult<()> {
-        if call::is_sent(&work) {
+        if work.fax.is_complete() {
             return call::sent_already(&self.context, &work).await;
         }
         match self.line_for(&work.fax.number, room) {
@@ -269,7 +269,7 @@ impl LineAgent {
     pub async fn give_up_overdue(&self) -> StoreResult<usize> {
         let overdue = self.context.store.claim_overdue(&self.context.owner, OVERDUE_MAX, CALL_LEASE).await?;
         for work in &overdue {
-            let ended = if call::is_sent(work) {
+            let ended = if work.fax.is_complete() {
                 call::sent_already(&self.context, work).await
             } else {
                 call::give_up(&self.context, work, Cause::LineDown).await

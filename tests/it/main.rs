@@ -3,13 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot do without ends the test")]
 
 mod answering;
+mod back_in_time;
 mod backup;
 mod bad_input;
 mod chaos;
 mod crash;
 mod harness;
+mod nodes;
 mod orders;
 mod outcomes;
+mod postgres;
 mod preview;
 mod receive;
 mod receive_end;

@@ -152,3 +152,21 @@ pub struct StoreHealth {
     /// Octets that the database takes; none where the store is a file.
     pub size_bytes: Option<u64>,
 }
+
+/// Whether a commit is on as many other servers as are asked for. Copies that may not be seen are none: a promise that
+/// nobody can check is not given.
+///
+/// # Errors
+/// The reason, in words, with the fix where it is one of rights.
+pub fn check_copies(copies: Option<u32>, min_copies: u32) -> Result<(), String> {
+    match copies {
+        Some(copies) if copies < min_copies => {
+            Err(format!("the store has {copies} synchronous copies, and store.min_copies asks for {min_copies}"))
+        }
+        None if min_copies > 0 => Err(format!(
+            "the gateway's role may not see how many synchronous copies the store has, and store.min_copies asks for \
+             {min_copies}; fix: grant pg_monitor to the role, as in GRANT pg_monitor TO faxwell"
+        )),
+        _ => Ok(()),
+    }
+}

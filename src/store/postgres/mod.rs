@@ -12,6 +12,7 @@
 
 mod connect;
 mod error;
+mod events;
 mod migrate;
 mod transaction;
 mod values;

@@ -1,5 +1,6 @@
 //! The conformance suite on PostgreSQL, and what the engine makes of servers and networks that fail.
 
+mod events;
 mod moving;
 mod outcomes;
 mod primary;
@@ -46,9 +47,9 @@ fn nothing_that_is_wanted_goes_and_nothing_else_stays() {
 async fn every_statement_is_understood_by_postgres() {
     let database = fresh_database().await;
     let client = database.connect().await;
-    for statement in
-        every_statement().chain([super::connect::STATEMENTS, outcomes::STATEMENTS].into_iter().flatten().copied())
-    {
+    for statement in every_statement().chain(
+        [super::connect::STATEMENTS, super::events::STATEMENTS, outcomes::STATEMENTS].into_iter().flatten().copied(),
+    ) {
         for dialect in [Dialect::PostgresReading, Dialect::PostgresWriting] {
             let prepared = client.prepare(statement.spelled(dialect)).await;
             prepared.unwrap_or_else(|error| panic!("{} for {dialect:?}: {error:?}", statement.name()));

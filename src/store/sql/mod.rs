@@ -521,6 +521,9 @@ impl Store for SqlStore {
     }
 
     async fn events(&self, of: EventsOf, after: i64, limit: u32) -> Result<Vec<Event>> {
+        if let (Engine::Postgres(engine), EventsOf::All) = (&self.engine, of) {
+            return engine.all_events(after, limit).await;
+        }
         self.read("events.list", move |c| Box::pin(reading::events(&mut c.conn, of, after, limit))).await
     }
 

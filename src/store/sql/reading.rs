@@ -179,7 +179,7 @@ pub(super) async fn list(c: &mut Conn, filter: &FaxFilter) -> Result<Vec<FaxSumm
     rows.iter().map(summary).collect()
 }
 
-pub(super) async fn events(c: &mut Conn, of: EventsOf, after: i64, limit: u32) -> Result<Vec<Event>> {
+pub(in crate::store) async fn events(c: &mut Conn, of: EventsOf, after: i64, limit: u32) -> Result<Vec<Event>> {
     let query = match of {
         EventsOf::Fax(fax) => {
             fax_row(c, fax).await?;

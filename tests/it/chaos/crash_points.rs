@@ -14,6 +14,7 @@ use super::load::{Order, hand_in};
 use super::pages::Form;
 use super::site::{Plan, Site};
 use crate::harness::{PATIENCE, wait_for};
+use crate::postgres::Server;
 
 /// Every point, and on which pass the process ends: in the middle of the work of the second fax, or between two pages.
 const POINTS: &[&str] = &[
@@ -60,6 +61,19 @@ const AFTER_A_CRASH: &[(&str, &str)] = &[
 const RECEIVING: &[&str] =
     &["receive.document-kept:2", "receive.page-stored:2", "receive.call-over:1", "receive.ended:1"];
 
+/// Points that are passed differently where the store is another process: around what it commits, and where the gateway's
+/// next life has to take back what this one held.
+const ON_POSTGRES: &[&str] = &[
+    "intake.committed:2",
+    "line.page-journaled:2",
+    "journal.fact-stored:4",
+    "line.call-over:1",
+    "deliver.taken:2",
+    "store.before-commit:12",
+    "store.after-commit:12",
+    "store.after-commit:25",
+];
+
 /// Sites at once. Each has three processes, most of the time waiting.
 const AT_ONCE: usize = 2;
 
@@ -67,7 +81,13 @@ const AT_ONCE: usize = 2;
 fn a_gateway_that_dies_at_any_named_point_loses_nothing_and_does_nothing_twice() {
     let alone = POINTS.iter().map(|point| vec![*point]);
     let chains = AFTER_A_CRASH.iter().map(|(first, second)| vec![*first, *second]);
-    check_each(alone.chain(chains).collect(), |points| sending(points));
+    check_each(alone.chain(chains).collect(), |points| sending(points, None));
+}
+
+#[test]
+fn a_gateway_on_postgres_that_dies_at_a_point_of_store_line_or_intake_loses_nothing_and_does_nothing_twice() {
+    let server = Server::start();
+    check_each(ON_POSTGRES.to_vec(), |point| sending(&[*point], Some(server.new_database())));
 }
 
 #[test]
@@ -96,9 +116,9 @@ fn check_each<T: std::fmt::Debug + Send>(cases: Vec<T>, check: impl Fn(&T) -> Re
 }
 
 /// Dies at each of the points in turn, then runs to the end.
-fn sending(points: &[&str]) -> Result<(), String> {
+fn sending(points: &[&str], database: Option<String>) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
-    let site = Site::new(Plan::quick(folder.path()));
+    let site = Site::new(Plan { database, ..Plan::quick(folder.path()) });
     let orders = orders();
     std::thread::scope(|scope| {
         let handing_in = scope.spawn(|| {

@@ -84,7 +84,8 @@ fn run(folder: &Path, seed: u64) -> Score {
         storm.retain(|kind| *kind != FaultKind::DiskFull);
     }
     say(&format!("seed {seed}: {} mails, {} faults, ledgers in {}", orders.len(), storm.len(), folder.display()));
-    let site = Site::new(Plan { folder: folder.to_owned(), data: data.clone(), pace: "30x", channels: 12 });
+    let site =
+        Site::new(Plan { folder: folder.to_owned(), data: data.clone(), pace: "30x", channels: 12, database: None });
     site.start_gateway(&[]);
     site.wait_until_it_listens();
     let over = AtomicBool::new(false);

@@ -21,11 +21,13 @@ pub(crate) struct Plan {
     pub(crate) data: PathBuf,
     pub(crate) pace: &'static str,
     pub(crate) channels: u32,
+    /// Where the store is when it is not a file in `data`, as in `postgres://…`.
+    pub(crate) database: Option<String>,
 }
 
 impl Plan {
     pub(crate) fn quick(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), data: folder.join("data"), pace: "max", channels: 4 }
+        Self { folder: folder.to_owned(), data: folder.join("data"), pace: "max", channels: 4, database: None }
     }
 }
 
@@ -67,11 +69,13 @@ impl Site {
         let Plan { data, pace, channels, .. } = &self.plan;
         let (data, port, sip, smart) = (data.display(), self.port, self.port + 2, self.smart_host.address);
         let line = self.line();
+        let database = self.plan.database.iter().map(|url| format!("[store]\ndatabase = \"{url}\"\n"));
+        let database: String = database.collect();
         format!(
             r#"domain = "fax.local"
 node = "gw-a"
 data = "{data}"
-[smtp]
+{database}[smtp]
 listen = ["127.0.0.1:{port}"]
 relay = ["127.0.0.0/8"]
 [render]

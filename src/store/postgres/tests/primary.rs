@@ -93,7 +93,9 @@ async fn a_role_that_may_not_see_copies_does_not_say_that_there_are_none() {
     let mut settings = settings(&database, &[server.port()]);
     settings.url = database.url().replace("postgres@", "gateway@");
     let store = SqlStore::open_postgres(settings).await.unwrap();
-    assert_eq!(store.health().await.unwrap().copies, None);
+    let copies = store.health().await.unwrap().copies;
+    assert_eq!(copies, None);
+    assert!(check_copies(copies, 1).unwrap_err().contains("GRANT pg_monitor TO"));
     store.submit(testing::message(&["+4930111"])).await.unwrap();
     admin.batch_execute("GRANT pg_monitor TO gateway").await.unwrap();
     // It follows, and no commit waits for it.
