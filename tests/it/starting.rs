@@ -15,6 +15,7 @@ fn a_gateway_waits_for_a_database_that_is_away_and_ends_when_asked() {
 data = "{data}"
 [store]
 database = "postgres://faxwell@127.0.0.1:{nobody}/faxwell?sslmode=disable"
+documents = "{documents}"
 [smtp]
 listen = ["127.0.0.1:0"]
 [delivery]
@@ -22,6 +23,7 @@ maildir = "mailbox"
 "#,
         data = dir.path().join("data").display(),
         nobody = free_ports(),
+        documents = dir.path().join("documents").display(),
     );
     std::fs::write(&config, text).unwrap();
     let log = dir.path().join("log");
