@@ -41,8 +41,8 @@ fn check(place: &Place, out: Out) -> Outcome {
     };
     print(&problems, out)?;
     if let Some(Err(error)) = keys.as_deref().map(KeyRing::read) {
-        let fix = "write a key with: faxwell storage keys new; see how-to/storage.md";
-        return Err(Failed::new(Exit::Usage, "store.keys cannot be used", error.to_string(), fix));
+        let fix = "write a key with: faxwell storage keys new";
+        return Err(Failed::because(Exit::Usage, "store.keys cannot be used", &error, fix));
     }
     Ok(exit)
 }
