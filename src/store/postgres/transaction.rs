@@ -21,7 +21,10 @@ const UNDER_WAY_MAX: usize = 64;
 
 const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
-type Request = Pin<Box<dyn Future<Output = Result<u64, tokio_postgres::Error>> + Send>>;
+type Asked<T> = Pin<Box<dyn Future<Output = Result<T, tokio_postgres::Error>> + Send>>;
+type Request = Asked<u64>;
+/// A statement with its parameters.
+type Asking<'v> = (&'static Statement, &'v [Value<'v>]);
 
 /// A transaction. Dropped before its end it takes its connection with it, which makes the server roll back.
 pub(in crate::store) struct Transaction {
@@ -29,6 +32,10 @@ pub(in crate::store) struct Transaction {
     session: Option<Object<Manager>>,
     dialect: Dialect,
     limit: Duration,
+    /// BEGIN and the question for the time, until they are answered: the first of all answers.
+    begin: Option<Asked<Vec<SimpleQueryMessage>>>,
+    /// What the database's clock said then.
+    began_at: Option<Timestamp>,
     /// Sent and not yet answered, in order.
     under_way: Vec<Request>,
     /// What the first error said; none while all is well.
@@ -44,12 +51,9 @@ pub(super) enum NotCommitted {
 }
 
 impl Transaction {
-    /// Begins one; answers the database's time too, in the same round trip.
-    pub(super) async fn begin(
-        session: Object<Manager>,
-        dialect: Dialect,
-        limit: Duration,
-    ) -> Result<(Self, Timestamp), Error> {
+    /// Begins one, in the same round trip as its first statement. A server refuses to begin only when it ends the
+    /// connection; whatever else it says, the connection is not used again.
+    pub(super) fn begin(session: Object<Manager>, dialect: Dialect, limit: Duration) -> Result<Self, Error> {
         let begin = match dialect {
             Dialect::PostgresWriting => "BEGIN ISOLATION LEVEL READ COMMITTED",
             _ => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
@@ -57,15 +61,45 @@ impl Transaction {
         session.forget_warnings();
         let client = Arc::clone(&session.client);
         // Owned by the transaction from here on: a connection that does not even begin is not used again.
-        let mut begun = Self { session: Some(session), dialect, limit, under_way: Vec::new(), trouble: None };
+        let mut begun = Self {
+            session: Some(session),
+            dialect,
+            limit,
+            begin: None,
+            began_at: None,
+            under_way: Vec::new(),
+            trouble: None,
+        };
         let text = format!("{begin}; {NOW}");
-        let answers = begun.in_time(client.simple_query(&text)).await?;
-        let now = answers.iter().find_map(|answer| match answer {
-            SimpleQueryMessage::Row(row) => row.get(0).and_then(|text| text.parse().ok()),
+        let mut request: Asked<_> = Box::pin(async move { client.simple_query(&text).await });
+        match request.as_mut().now_or_never() {
+            Some(done) => begun.heard(done.map_err(Error::from))?,
+            None => begun.begin = Some(request),
+        }
+        Ok(begun)
+    }
+
+    /// When it began, by the database's clock.
+    pub(in crate::store) async fn began_at(&mut self) -> Result<Timestamp, Error> {
+        self.has_begun().await?;
+        self.began_at.ok_or_else(|| Error::NoPrimary("the database does not say what time it is".to_owned()))
+    }
+
+    async fn has_begun(&mut self) -> Result<(), Error> {
+        let Some(begin) = self.begin.take() else { return Ok(()) };
+        let answers = answer(self.limit, begin).await;
+        self.heard(answers)
+    }
+
+    fn heard(&mut self, answers: Result<Vec<SimpleQueryMessage>, Error>) -> Result<(), Error> {
+        let answers = answers.inspect_err(|error| {
+            self.trouble.get_or_insert(Trouble { lost: true, ..error.trouble() });
+        })?;
+        self.began_at = answers.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0).and_then(|text| text.parse().ok()).map(Timestamp),
             _ => None,
         });
-        let now = now.ok_or_else(|| Error::NoPrimary("the database does not say what time it is".to_owned()))?;
-        Ok((begun, Timestamp(now)))
+        Ok(())
     }
 
     /// Runs a statement for its effect; answers how many rows it changed.
@@ -74,14 +108,30 @@ impl Transaction {
         statement: &'static Statement,
         values: &[Value<'_>],
     ) -> Result<u64, DbError> {
-        let mut request = self.request(statement, values).await?;
-        // Sent with its first poll, before the answers to earlier ones are awaited.
-        let early = request.as_mut().now_or_never();
-        self.settle().await?;
-        match early {
-            Some(done) => Ok(self.note(done.map_err(Error::from))?),
-            None => Ok(self.in_time(request).await?),
+        let mut one = self.execute_each(&[(statement, values)]).await;
+        one.pop().expect("each statement has its answer")
+    }
+
+    /// Runs statements for their effect: all are sent before the first answer is awaited. After an error the rest is not done.
+    pub(in crate::store) async fn execute_each(&mut self, statements: &[Asking<'_>]) -> Vec<Result<u64, DbError>> {
+        let mut answers = Vec::with_capacity(statements.len());
+        for some in statements.chunks(UNDER_WAY_MAX) {
+            let mut failed = self.prepare_all(some).await.err();
+            let mut sent = Vec::with_capacity(some.len());
+            for (statement, values) in some {
+                sent.push(self.request(statement, values).await.map(Sent::now));
+            }
+            failed = failed.or(self.settle().await.err());
+            for asked in sent {
+                let changed = match self.unless_failed(failed.take(), asked) {
+                    Err(error) => Err(error),
+                    Ok(Sent::Answered(done)) => self.note(done.map_err(Error::from)),
+                    Ok(Sent::Awaited(request)) => self.in_time(request).await,
+                };
+                answers.push(changed.map_err(DbError::from));
+            }
         }
+        answers
     }
 
     /// Sends a statement whose answer nobody needs. Its error comes with the next answer or with the commit.
@@ -90,12 +140,11 @@ impl Transaction {
         statement: &'static Statement,
         values: &[Value<'_>],
     ) -> Result<(), DbError> {
-        let mut request = self.request(statement, values).await?;
-        match request.as_mut().now_or_never() {
-            Some(done) => {
+        match Sent::now(self.request(statement, values).await?) {
+            Sent::Answered(done) => {
                 self.note(done.map_err(Error::from))?;
             }
-            None => self.under_way.push(request),
+            Sent::Awaited(request) => self.under_way.push(request),
         }
         if self.under_way.len() >= UNDER_WAY_MAX {
             self.settle().await?;
@@ -109,26 +158,64 @@ impl Transaction {
         statement: &'static Statement,
         values: &[Value<'_>],
     ) -> Result<Vec<Row>, DbError> {
+        let mut one = self.rows_of_each(&[(statement, values)]).await;
+        one.pop().expect("each statement has its answer")
+    }
+
+    /// Runs statements for their rows: all are sent before the first answer is awaited. After an error the rest is not done.
+    pub(in crate::store) async fn rows_of_each(&mut self, statements: &[Asking<'_>]) -> Vec<Result<Vec<Row>, DbError>> {
+        let mut answers = Vec::with_capacity(statements.len());
+        for some in statements.chunks(UNDER_WAY_MAX) {
+            let mut failed = self.prepare_all(some).await.err();
+            let mut sent = Vec::with_capacity(some.len());
+            for (statement, values) in some {
+                sent.push(self.ask(statement, values).await);
+            }
+            failed = failed.or(self.settle().await.err());
+            for asked in sent {
+                let found = match self.unless_failed(failed.take(), asked) {
+                    Err(error) => Err(error),
+                    Ok((prepared, Sent::Answered(done))) => {
+                        self.note(done.map_err(Error::from)).and_then(|found| read(&prepared, &found))
+                    }
+                    Ok((prepared, Sent::Awaited(request))) => {
+                        self.in_time(request).await.and_then(|found| read(&prepared, &found))
+                    }
+                };
+                answers.push(found.map_err(DbError::from));
+            }
+        }
+        answers
+    }
+
+    /// Before the first is sent: what comes behind a failed statement is not prepared any more.
+    async fn prepare_all(&mut self, statements: &[Asking<'_>]) -> Result<(), Error> {
+        for (statement, _) in statements {
+            self.prepared(statement).await?;
+        }
+        Ok(())
+    }
+
+    /// What failed, or else what was sent; after an error nothing is waited for any more.
+    fn unless_failed<T>(&self, failed: Option<Error>, sent: Result<T, Error>) -> Result<T, Error> {
+        match failed {
+            Some(error) => Err(error),
+            None if self.trouble.is_some() => Err(Error::Aborted),
+            None => sent,
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        statement: &'static Statement,
+        values: &[Value<'_>],
+    ) -> Result<(tokio_postgres::Statement, Sent<Vec<tokio_postgres::Row>>), Error> {
         let prepared = self.prepared(statement).await?;
         let client = self.client()?;
         let parameters = parameters(values);
         let ask = prepared.clone();
-        let mut request = Box::pin(async move { client.query(&ask, &references(&parameters)).await });
-        let early = request.as_mut().now_or_never();
-        self.settle().await?;
-        let found = match early {
-            Some(done) => self.note(done.map_err(Error::from))?,
-            None => self.in_time(request).await?,
-        };
-        if found.is_empty() {
-            return Ok(Vec::new());
-        }
-        let names: Arc<[String]> = prepared.columns().iter().map(|column| column.name().to_owned()).collect();
-        let read = |row: &tokio_postgres::Row| -> Result<Row, Error> {
-            let values = (0..row.len()).map(|at| Ok(row.try_get::<_, Field>(at)?.0)).collect::<Result<_, Error>>()?;
-            Ok(Row { names: Arc::clone(&names), values })
-        };
-        Ok(found.iter().map(read).collect::<Result<_, _>>()?)
+        let request = Box::pin(async move { client.query(&ask, &references(&parameters)).await });
+        Ok((prepared, Sent::now(request)))
     }
 
     /// Commits, together with what is still under way.
@@ -188,6 +275,7 @@ impl Transaction {
 
     /// Awaits what is under way; the first error counts. What is behind it fails too, or waits for the same silence.
     async fn settle(&mut self) -> Result<(), Error> {
+        self.has_begun().await?;
         for request in std::mem::take(&mut self.under_way) {
             self.in_time(request).await?;
         }
@@ -238,6 +326,33 @@ impl Drop for Transaction {
             drop(Object::take(session));
         }
     }
+}
+
+/// A request with its first poll behind it, which sends it.
+enum Sent<T> {
+    Answered(Result<T, tokio_postgres::Error>),
+    Awaited(Asked<T>),
+}
+
+impl<T> Sent<T> {
+    fn now(mut request: Asked<T>) -> Self {
+        match request.as_mut().now_or_never() {
+            Some(done) => Self::Answered(done),
+            None => Self::Awaited(request),
+        }
+    }
+}
+
+fn read(prepared: &tokio_postgres::Statement, found: &[tokio_postgres::Row]) -> Result<Vec<Row>, Error> {
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Arc<[String]> = prepared.columns().iter().map(|column| column.name().to_owned()).collect();
+    let read = |row: &tokio_postgres::Row| -> Result<Row, Error> {
+        let values = (0..row.len()).map(|at| Ok(row.try_get::<_, Field>(at)?.0)).collect::<Result<_, Error>>()?;
+        Ok(Row { names: Arc::clone(&names), values })
+    };
+    found.iter().map(read).collect()
 }
 
 async fn answer<T>(limit: Duration, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Error> {
