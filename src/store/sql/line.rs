@@ -23,6 +23,7 @@ statements! {
     NEXT_PRIORITY = "-- faxes.next_priority
         SELECT min(priority) AS priority FROM faxes {use faxes_to_call}
         WHERE state = 'ready' AND lease_node IS NULL AND priority > $1";
+    // OFFSET 0 has PostgreSQL look for the number of each candidate in turn, instead of reading all calls first.
     NEXT = "-- faxes.next_to_call
         SELECT f.id, f.number, f.message_id, f.attempts FROM faxes f {use faxes_to_call}
         WHERE f.state = 'ready' AND f.priority = $2 AND f.not_before <= $1 AND f.ordered IS NULL
@@ -39,9 +40,11 @@ statements! {
         SELECT f.id, f.number, f.message_id, f.attempts FROM faxes f
         WHERE f.state = 'ready' AND f.priority = $2 AND f.not_before <= $1 AND f.ordered IS NULL
           AND f.lease_node IS NULL
-          AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.number = f.number AND a.ended_at IS NULL)
+          AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.number = f.number AND a.ended_at IS NULL
+                          OFFSET 0)
           AND NOT EXISTS (SELECT 1 FROM faxes o
-                          WHERE o.number = f.number AND o.lease_node IS NOT NULL AND o.state = 'ready')
+                          WHERE o.number = f.number AND o.lease_node IS NOT NULL AND o.state = 'ready'
+                          OFFSET 0)
           AND (CAST($3 AS JSONB) IS NULL OR EXISTS (SELECT 1 FROM jsonb_array_elements(CAST($3 AS JSONB)) AS r (reach)
                 WHERE starts_with(f.number, r.reach ->> 'prefix')
                   AND NOT EXISTS (SELECT 1 FROM jsonb_array_elements_text(r.reach -> 'except') AS x (prefix)
