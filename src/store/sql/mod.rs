@@ -6,6 +6,7 @@
 //! notice that it is about (`locking`) before it looks at anything that belongs to it.
 
 mod again;
+mod claims;
 mod delayed;
 mod deliver;
 mod duties;
@@ -183,6 +184,7 @@ impl SqlStore {
 pub(in crate::store) fn every_statement() -> impl Iterator<Item = &'static Statement> {
     let modules = [
         again::STATEMENTS,
+        claims::STATEMENTS,
         delayed::STATEMENTS,
         deliver::STATEMENTS,
         duties::STATEMENTS,
@@ -288,7 +290,7 @@ impl Store for SqlStore {
     ) -> Result<Vec<CallWork>> {
         let (owner, reach) = (owner.clone(), reach.to_vec());
         self.write("faxes.claim_calls", move |tx| {
-            Box::pin(async move { line::claim(tx, &owner, &reach, limit, lease).await })
+            Box::pin(async move { claims::claim(tx, &owner, &reach, limit, lease).await })
         })
         .await
     }
@@ -296,7 +298,7 @@ impl Store for SqlStore {
     async fn claim_overdue(&self, owner: &Owner, limit: u32, lease: Duration) -> Result<Vec<CallWork>> {
         let owner = owner.clone();
         self.write("faxes.claim_overdue", move |tx| {
-            Box::pin(async move { line::claim_overdue(tx, &owner, limit, lease).await })
+            Box::pin(async move { claims::claim_overdue(tx, &owner, limit, lease).await })
         })
         .await
     }
