@@ -113,8 +113,9 @@ CREATE TABLE faxes (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_vacuum_cost_delay = 0);
 
-CREATE INDEX faxes_to_render ON faxes (priority, not_before, id) WHERE state = 'accepted';
-CREATE INDEX faxes_to_call ON faxes (priority, not_before, id) WHERE state = 'ready';
+CREATE INDEX faxes_to_render ON faxes (priority, not_before, id) WHERE state = 'accepted' AND lease_node IS NULL;
+-- A call in progress is not in it: a claim at the head of the queue steps over nothing.
+CREATE INDEX faxes_to_call ON faxes (priority, not_before, id) WHERE state = 'ready' AND lease_node IS NULL;
 CREATE INDEX faxes_leased ON faxes (lease_node, lease_epoch) WHERE lease_node IS NOT NULL;
 CREATE INDEX faxes_leased_number ON faxes (number) WHERE lease_node IS NOT NULL;
 CREATE INDEX faxes_waiting ON faxes (accepted_at) WHERE state IN ('accepted', 'ready');
@@ -470,6 +471,8 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = rule;
 END $$;
 
+-- A trigger for an UPDATE names the columns that its WHEN looks at: the server reads the rule of each trigger that may
+-- fire anew for every statement, which is most of what a small UPDATE costs.
 -- Functions that query find their tables where this script made them, whatever the caller's search_path is.
 
 -- ----------------------------------------------------------------------------------------------------- faxes
@@ -498,23 +501,24 @@ END $$;
 
 CREATE TRIGGER faxes_begin_with BEFORE INSERT ON faxes FOR EACH ROW EXECUTE FUNCTION faxes_begin_with();
 
-CREATE TRIGGER faxes_keep_counts BEFORE UPDATE ON faxes FOR EACH ROW
+CREATE TRIGGER faxes_keep_counts BEFORE UPDATE OF pages_confirmed, attempts, lease_token ON faxes FOR EACH ROW
     WHEN (new.pages_confirmed < old.pages_confirmed OR new.attempts < old.attempts
        OR new.lease_token < old.lease_token)
     EXECUTE FUNCTION refuse('confirmed pages, attempts and lease token of a fax never fall');
 
-CREATE TRIGGER faxes_keep_origin BEFORE UPDATE ON faxes FOR EACH ROW
+CREATE TRIGGER faxes_keep_origin BEFORE UPDATE OF id, short_id, message_id, recipient, number, accepted_at,
+    retry_of, begin_page ON faxes FOR EACH ROW
     WHEN (new.id <> old.id OR new.short_id <> old.short_id OR new.message_id <> old.message_id
        OR new.recipient <> old.recipient OR new.number <> old.number OR new.accepted_at <> old.accepted_at
        OR new.retry_of IS DISTINCT FROM old.retry_of OR new.begin_page <> old.begin_page)
     EXECUTE FUNCTION refuse('what a fax was accepted with never changes');
 
-CREATE TRIGGER faxes_keep_pages BEFORE UPDATE ON faxes FOR EACH ROW
+CREATE TRIGGER faxes_keep_pages BEFORE UPDATE OF document, page_count ON faxes FOR EACH ROW
     WHEN (old.pages_confirmed > 0
       AND (new.document IS DISTINCT FROM old.document OR new.page_count IS DISTINCT FROM old.page_count))
     EXECUTE FUNCTION refuse('the pages of a fax never change once one of them is confirmed');
 
-CREATE TRIGGER faxes_keep_the_end BEFORE UPDATE ON faxes FOR EACH ROW
+CREATE TRIGGER faxes_keep_the_end BEFORE UPDATE OF ended_at, cause, detail ON faxes FOR EACH ROW
     WHEN (old.ended_at IS NOT NULL
       AND (new.ended_at IS DISTINCT FROM old.ended_at OR new.cause IS DISTINCT FROM old.cause
            OR new.detail IS DISTINCT FROM old.detail))
@@ -576,19 +580,20 @@ END $$;
 
 CREATE TRIGGER attempts_begin BEFORE INSERT ON attempts FOR EACH ROW EXECUTE FUNCTION attempts_begin();
 
-CREATE TRIGGER attempts_keep_origin BEFORE UPDATE ON attempts FOR EACH ROW
+CREATE TRIGGER attempts_keep_origin BEFORE UPDATE OF id, fax_id, attempt_no, node, epoch, lease_token, line,
+    number, first_page, started_at ON attempts FOR EACH ROW
     WHEN (new.id <> old.id OR new.fax_id <> old.fax_id OR new.attempt_no <> old.attempt_no OR new.node <> old.node
        OR new.epoch <> old.epoch OR new.lease_token <> old.lease_token OR new.line <> old.line
        OR new.number <> old.number OR new.first_page <> old.first_page OR new.started_at <> old.started_at)
     EXECUTE FUNCTION refuse('the beginning of an attempt never changes');
 
 -- A last page that was asked for again is outstanding again, as long as the call goes on.
-CREATE TRIGGER attempts_keep_pages BEFORE UPDATE ON attempts FOR EACH ROW
+CREATE TRIGGER attempts_keep_pages BEFORE UPDATE OF page_started, all_pages_sent ON attempts FOR EACH ROW
     WHEN (new.page_started < old.page_started
        OR (new.all_pages_sent < old.all_pages_sent AND old.ended_at IS NOT NULL))
     EXECUTE FUNCTION refuse('what has left in an attempt never comes back');
 
-CREATE TRIGGER attempts_keep_the_end BEFORE UPDATE ON attempts FOR EACH ROW
+CREATE TRIGGER attempts_keep_the_end BEFORE UPDATE OF ended_at, cause ON attempts FOR EACH ROW
     WHEN (old.ended_at IS NOT NULL
       AND (new.ended_at IS DISTINCT FROM old.ended_at OR new.cause IS DISTINCT FROM old.cause))
     EXECUTE FUNCTION refuse('an attempt that has ended stays so');
@@ -628,14 +633,16 @@ CREATE TRIGGER fax_pages_stay BEFORE DELETE ON fax_pages FOR EACH ROW
 CREATE TRIGGER received_faxes_begin BEFORE INSERT ON received_faxes FOR EACH ROW WHEN (new.state <> 'receiving')
     EXECUTE FUNCTION refuse('a received fax begins as receiving');
 
-CREATE TRIGGER received_faxes_keep_origin BEFORE UPDATE ON received_faxes FOR EACH ROW
+CREATE TRIGGER received_faxes_keep_origin BEFORE UPDATE OF id, short_id, node, epoch, call_no, line, called_number,
+    calling_number, remote_id, subaddress, started_at ON received_faxes FOR EACH ROW
     WHEN (new.id <> old.id OR new.short_id <> old.short_id OR new.node <> old.node OR new.epoch <> old.epoch
        OR new.call_no <> old.call_no OR new.line <> old.line OR new.called_number <> old.called_number
        OR new.calling_number IS DISTINCT FROM old.calling_number OR new.remote_id IS DISTINCT FROM old.remote_id
        OR new.subaddress IS DISTINCT FROM old.subaddress OR new.started_at <> old.started_at)
     EXECUTE FUNCTION refuse('what a received fax came in with never changes');
 
-CREATE TRIGGER received_faxes_keep_the_end BEFORE UPDATE ON received_faxes FOR EACH ROW
+CREATE TRIGGER received_faxes_keep_the_end BEFORE UPDATE OF lease_token, received_at, complete, page_count
+    ON received_faxes FOR EACH ROW
     WHEN (new.lease_token < old.lease_token
        OR (old.received_at IS NOT NULL
            AND (new.received_at IS DISTINCT FROM old.received_at OR new.complete IS DISTINCT FROM old.complete
@@ -707,11 +714,12 @@ CREATE TRIGGER notices_begin BEFORE INSERT ON notices FOR EACH ROW
     WHEN (new.state NOT IN ('owed', 'withheld') OR new.lease_node IS NOT NULL)
     EXECUTE FUNCTION refuse('a notice begins as owed or withheld');
 
-CREATE TRIGGER notices_keep_counts BEFORE UPDATE ON notices FOR EACH ROW
+CREATE TRIGGER notices_keep_counts BEFORE UPDATE OF tries, lease_token ON notices FOR EACH ROW
     WHEN (new.tries < old.tries OR new.lease_token < old.lease_token)
     EXECUTE FUNCTION refuse('tries and lease token of a notice never fall');
 
-CREATE TRIGGER notices_keep_origin BEFORE UPDATE ON notices FOR EACH ROW
+CREATE TRIGGER notices_keep_origin BEFORE UPDATE OF id, fax_id, received_fax_id, message_id, kind, recipient,
+    header_message_id, created_at ON notices FOR EACH ROW
     WHEN (new.id <> old.id OR new.fax_id IS DISTINCT FROM old.fax_id
        OR new.received_fax_id IS DISTINCT FROM old.received_fax_id
        OR new.message_id IS DISTINCT FROM old.message_id OR new.kind <> old.kind
@@ -746,13 +754,13 @@ CREATE TRIGGER notices_stay_owed BEFORE DELETE ON notices FOR EACH ROW WHEN (old
 
 -- --------------------------------------------------------------------------------------- documents and events
 
-CREATE TRIGGER documents_keep BEFORE UPDATE ON documents FOR EACH ROW
+CREATE TRIGGER documents_keep BEFORE UPDATE OF key, size_bytes, inline, pruned_at, sealed_by ON documents FOR EACH ROW
     WHEN (new.key <> old.key OR new.size_bytes <> old.size_bytes
        OR (new.inline IS DISTINCT FROM old.inline AND new.pruned_at IS NOT DISTINCT FROM old.pruned_at
            AND (old.sealed_by IS NOT NULL OR new.sealed_by IS NULL)))
     EXECUTE FUNCTION refuse('the bytes behind a document key never change');
 
-CREATE TRIGGER documents_stay_sealed BEFORE UPDATE ON documents FOR EACH ROW
+CREATE TRIGGER documents_stay_sealed BEFORE UPDATE OF sealed_by, pruned_at ON documents FOR EACH ROW
     WHEN (old.sealed_by IS NOT NULL AND new.sealed_by IS NULL AND new.pruned_at IS NULL)
     EXECUTE FUNCTION refuse('a sealed document is not stored in the clear again');
 

@@ -105,8 +105,9 @@ CREATE TABLE faxes (
     CHECK (lease_node IS NULL OR state IN ('accepted', 'ready'))
 ) STRICT;
 
-CREATE INDEX faxes_to_render ON faxes (priority, not_before, id) WHERE state = 'accepted';
-CREATE INDEX faxes_to_call ON faxes (priority, not_before, id) WHERE state = 'ready';
+CREATE INDEX faxes_to_render ON faxes (priority, not_before, id) WHERE state = 'accepted' AND lease_node IS NULL;
+-- A call in progress is not in it: a claim at the head of the queue steps over nothing.
+CREATE INDEX faxes_to_call ON faxes (priority, not_before, id) WHERE state = 'ready' AND lease_node IS NULL;
 CREATE INDEX faxes_leased ON faxes (lease_node, lease_epoch) WHERE lease_node IS NOT NULL;
 CREATE INDEX faxes_leased_number ON faxes (number) WHERE lease_node IS NOT NULL;
 CREATE INDEX faxes_waiting ON faxes (accepted_at) WHERE state IN ('accepted', 'ready');

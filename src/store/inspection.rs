@@ -16,14 +16,14 @@ pub struct Inspection {
 }
 
 enum LooksAt {
-    File(Conn),
+    File(Box<Conn>),
     Store(Box<SqlStore>),
 }
 
 impl Inspection {
     /// Opens a file. `Unusable` when it is no store, or one of a schema that this program does not know.
     pub async fn open(path: &Path) -> Result<Self> {
-        Ok(Self { looks_at: LooksAt::File(sqlite::verify::open_file(path).await?) })
+        Ok(Self { looks_at: LooksAt::File(Box::new(sqlite::verify::open_file(path).await?)) })
     }
 
     /// Looks through a store that is open.

@@ -128,7 +128,7 @@ impl Postgres {
 
     /// The database's clock.
     pub(in crate::store) async fn now(&self) -> Result<Timestamp> {
-        self.read("now", |tx| Box::pin(async { Ok(tx.now) })).await
+        self.read("now", |tx| Box::pin(tx.now())).await
     }
 
     /// Runs `task` in a transaction; answers when it is committed.
@@ -188,13 +188,13 @@ impl Postgres {
         F: for<'c> FnOnce(&'c mut Tx) -> BoxFuture<'c, Result<T>>,
     {
         let epoch = session.epoch;
-        let begun = Transaction::begin(session, dialect, self.limit).await;
-        let (transaction, now) = begun.map_err(|error| self.failed(name, epoch, error))?;
-        let now = self.clock.as_ref().map_or(now, |clock| {
+        let begun = Transaction::begin(session, dialect, self.limit);
+        let transaction = begun.map_err(|error| self.failed(name, epoch, error))?;
+        let now = self.clock.as_ref().map(|clock| {
             let now = clock.now().0;
             Timestamp(self.latest.fetch_max(now, Ordering::SeqCst).max(now))
         });
-        let mut tx = Tx { conn: Conn::Postgres(transaction), now };
+        let mut tx = Tx::new(Conn::Postgres(transaction), now);
         let result = match catch_panic(task(&mut tx)).await {
             Ok(result) => result,
             Err(panic) => {

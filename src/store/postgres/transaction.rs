@@ -1,4 +1,6 @@
-//! One transaction on one connection: statements in order, those that nobody waits for in one go with what follows.
+//! One transaction on one connection: its beginning, its end, and what is still under way (`requests` sends statements).
+
+mod requests;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,21 +9,17 @@ use std::time::Duration;
 
 use deadpool::managed::Object;
 use futures_util::FutureExt as _;
-use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::connect::Manager;
 use super::error::{Error, Trouble};
-use super::values::{Field, Parameter};
 use crate::domain::Timestamp;
-use crate::store::sql::{DbError, Dialect, Row, Statement, Value};
-
-/// Statements under way at once: what waits for no answer is bounded all the same.
-const UNDER_WAY_MAX: usize = 64;
+use crate::store::sql::Dialect;
 
 const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
-type Request = Pin<Box<dyn Future<Output = Result<u64, tokio_postgres::Error>> + Send>>;
+type Asked<T> = Pin<Box<dyn Future<Output = Result<T, tokio_postgres::Error>> + Send>>;
+type Request = Asked<u64>;
 
 /// A transaction. Dropped before its end it takes its connection with it, which makes the server roll back.
 pub(in crate::store) struct Transaction {
@@ -29,6 +27,10 @@ pub(in crate::store) struct Transaction {
     session: Option<Object<Manager>>,
     dialect: Dialect,
     limit: Duration,
+    /// BEGIN and the question for the time, until they are answered: the first of all answers.
+    begin: Option<Asked<Vec<SimpleQueryMessage>>>,
+    /// What the database's clock said then.
+    began_at: Option<Timestamp>,
     /// Sent and not yet answered, in order.
     under_way: Vec<Request>,
     /// What the first error said; none while all is well.
@@ -44,12 +46,9 @@ pub(super) enum NotCommitted {
 }
 
 impl Transaction {
-    /// Begins one; answers the database's time too, in the same round trip.
-    pub(super) async fn begin(
-        session: Object<Manager>,
-        dialect: Dialect,
-        limit: Duration,
-    ) -> Result<(Self, Timestamp), Error> {
+    /// Begins one, in the same round trip as its first statement. A server refuses to begin only when it ends the
+    /// connection; whatever else it says, the connection is not used again.
+    pub(super) fn begin(session: Object<Manager>, dialect: Dialect, limit: Duration) -> Result<Self, Error> {
         let begin = match dialect {
             Dialect::PostgresWriting => "BEGIN ISOLATION LEVEL READ COMMITTED",
             _ => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
@@ -57,78 +56,45 @@ impl Transaction {
         session.forget_warnings();
         let client = Arc::clone(&session.client);
         // Owned by the transaction from here on: a connection that does not even begin is not used again.
-        let mut begun = Self { session: Some(session), dialect, limit, under_way: Vec::new(), trouble: None };
+        let mut begun = Self {
+            session: Some(session),
+            dialect,
+            limit,
+            begin: None,
+            began_at: None,
+            under_way: Vec::new(),
+            trouble: None,
+        };
         let text = format!("{begin}; {NOW}");
-        let answers = begun.in_time(client.simple_query(&text)).await?;
-        let now = answers.iter().find_map(|answer| match answer {
-            SimpleQueryMessage::Row(row) => row.get(0).and_then(|text| text.parse().ok()),
+        let mut request: Asked<_> = Box::pin(async move { client.simple_query(&text).await });
+        match request.as_mut().now_or_never() {
+            Some(done) => begun.heard(done.map_err(Error::from))?,
+            None => begun.begin = Some(request),
+        }
+        Ok(begun)
+    }
+
+    /// When it began, by the database's clock.
+    pub(in crate::store) async fn began_at(&mut self) -> Result<Timestamp, Error> {
+        self.has_begun().await?;
+        self.began_at.ok_or_else(|| Error::NoPrimary("the database does not say what time it is".to_owned()))
+    }
+
+    async fn has_begun(&mut self) -> Result<(), Error> {
+        let Some(begin) = self.begin.take() else { return Ok(()) };
+        let answers = answer(self.limit, begin).await;
+        self.heard(answers)
+    }
+
+    fn heard(&mut self, answers: Result<Vec<SimpleQueryMessage>, Error>) -> Result<(), Error> {
+        let answers = answers.inspect_err(|error| {
+            self.trouble.get_or_insert(Trouble { lost: true, ..error.trouble() });
+        })?;
+        self.began_at = answers.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0).and_then(|text| text.parse().ok()).map(Timestamp),
             _ => None,
         });
-        let now = now.ok_or_else(|| Error::NoPrimary("the database does not say what time it is".to_owned()))?;
-        Ok((begun, Timestamp(now)))
-    }
-
-    /// Runs a statement for its effect; answers how many rows it changed.
-    pub(in crate::store) async fn execute(
-        &mut self,
-        statement: &'static Statement,
-        values: &[Value<'_>],
-    ) -> Result<u64, DbError> {
-        let mut request = self.request(statement, values).await?;
-        // Sent with its first poll, before the answers to earlier ones are awaited.
-        let early = request.as_mut().now_or_never();
-        self.settle().await?;
-        match early {
-            Some(done) => Ok(self.note(done.map_err(Error::from))?),
-            None => Ok(self.in_time(request).await?),
-        }
-    }
-
-    /// Sends a statement whose answer nobody needs. Its error comes with the next answer or with the commit.
-    pub(in crate::store) async fn later(
-        &mut self,
-        statement: &'static Statement,
-        values: &[Value<'_>],
-    ) -> Result<(), DbError> {
-        let mut request = self.request(statement, values).await?;
-        match request.as_mut().now_or_never() {
-            Some(done) => {
-                self.note(done.map_err(Error::from))?;
-            }
-            None => self.under_way.push(request),
-        }
-        if self.under_way.len() >= UNDER_WAY_MAX {
-            self.settle().await?;
-        }
         Ok(())
-    }
-
-    /// Runs a statement for its rows.
-    pub(in crate::store) async fn rows(
-        &mut self,
-        statement: &'static Statement,
-        values: &[Value<'_>],
-    ) -> Result<Vec<Row>, DbError> {
-        let prepared = self.prepared(statement).await?;
-        let client = self.client()?;
-        let parameters = parameters(values);
-        let ask = prepared.clone();
-        let mut request = Box::pin(async move { client.query(&ask, &references(&parameters)).await });
-        let early = request.as_mut().now_or_never();
-        self.settle().await?;
-        let found = match early {
-            Some(done) => self.note(done.map_err(Error::from))?,
-            None => self.in_time(request).await?,
-        };
-        if found.is_empty() {
-            return Ok(Vec::new());
-        }
-        let names: Arc<[String]> = prepared.columns().iter().map(|column| column.name().to_owned()).collect();
-        let read = |row: &tokio_postgres::Row| -> Result<Row, Error> {
-            let values = (0..row.len()).map(|at| Ok(row.try_get::<_, Field>(at)?.0)).collect::<Result<_, Error>>()?;
-            Ok(Row { names: Arc::clone(&names), values })
-        };
-        Ok(found.iter().map(read).collect::<Result<_, _>>()?)
     }
 
     /// Commits, together with what is still under way.
@@ -179,40 +145,13 @@ impl Transaction {
         self.trouble.unwrap_or_default()
     }
 
-    async fn request(&mut self, statement: &'static Statement, values: &[Value<'_>]) -> Result<Request, Error> {
-        let prepared = self.prepared(statement).await?;
-        let client = self.client()?;
-        let parameters = parameters(values);
-        Ok(Box::pin(async move { client.execute(&prepared, &references(&parameters)).await }))
-    }
-
     /// Awaits what is under way; the first error counts. What is behind it fails too, or waits for the same silence.
     async fn settle(&mut self) -> Result<(), Error> {
+        self.has_begun().await?;
         for request in std::mem::take(&mut self.under_way) {
             self.in_time(request).await?;
         }
         Ok(())
-    }
-
-    async fn prepared(&mut self, statement: &'static Statement) -> Result<tokio_postgres::Statement, Error> {
-        let key = (std::ptr::from_ref(statement).addr(), self.dialect);
-        let session = self.session.as_ref().ok_or_else(ended)?;
-        if let Some(prepared) = session.statements.get(&key) {
-            return Ok(prepared.clone());
-        }
-        let client = Arc::clone(&session.client);
-        let prepared = match answer(self.limit, client.prepare(statement.spelled(self.dialect))).await {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                // After a failed statement nothing is prepared any more: that one's error is the one to tell.
-                self.settle().await?;
-                return self.note(Err(error));
-            }
-        };
-        if let Some(session) = &mut self.session {
-            session.statements.insert(key, prepared.clone());
-        }
-        Ok(prepared)
     }
 
     fn client(&self) -> Result<Arc<Client>, Error> {
@@ -249,12 +188,4 @@ async fn answer<T>(limit: Duration, work: impl Future<Output = Result<T, tokio_p
 
 fn ended() -> Error {
     Error::NoPrimary("the transaction has ended".to_owned())
-}
-
-fn parameters(values: &[Value<'_>]) -> Vec<Parameter> {
-    values.iter().map(Parameter::new).collect()
-}
-
-fn references(parameters: &[Parameter]) -> Vec<&(dyn ToSql + Sync)> {
-    parameters.iter().map(|parameter| parameter as &(dyn ToSql + Sync)).collect()
 }

@@ -27,7 +27,7 @@ statements! {
 }
 
 pub(super) async fn owe(tx: &mut Tx, after: Duration, domain: &str, limit: u32) -> Result<u64> {
-    let since = tx.now.0.saturating_sub(i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
+    let since = tx.now().await?.0.saturating_sub(i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
     let query = sql(&WAITING).bind(since).bind(limit.min(LIMIT_MAX));
     let waiting = query.fetch_all(&mut tx.conn).await.place("faxes.delayed")?;
     let mut count = 0;
@@ -38,7 +38,7 @@ pub(super) async fn owe(tx: &mut Tx, after: Duration, domain: &str, limit: u32) 
             .bind(fax.to_string())
             .bind(row.col::<&str>("reverse_path")?)
             .bind(format!("{}.{}@{domain}", fax.short(), NoticeKind::Delayed))
-            .bind(tx.now.0)
+            .bind(tx.now().await?.0)
             .execute(&mut tx.conn)
             .await
             .place("notices.owe_delayed")?;

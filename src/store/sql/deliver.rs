@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::error::Place;
+use super::error::{Place, unknown_value};
 use super::intake::event;
 use super::rows::{self, notice_columns};
-use super::{Query, Row, Tx, reading, received, returned, sql, statements};
-use crate::domain::{NoticeId, Timestamp};
+use super::{Query, Row, Tx, fetch_each, fetch_list, reading, received, returned, sql, statements};
+use crate::domain::{FaxId, NoticeId, Timestamp};
 use crate::store::{About, Instead, LeaseToken, Notice, NoticeWork, Owner, Result, StoreError};
 
 /// Most notices in one claim.
@@ -14,7 +14,7 @@ const CLAIM_MAX: u32 = 256;
 
 statements! {
     DUE = "-- notices.due
-        SELECT id FROM notices {use notices_owed}
+        SELECT id, fax_id FROM notices {use notices_owed}
         WHERE state = 'owed' AND not_before <= $1 AND lease_node IS NULL
         ORDER BY not_before, id LIMIT $2", locking "FOR NO KEY UPDATE SKIP LOCKED";
     // Counted before it is tried: a crash in the middle must not grant a free try.
@@ -25,6 +25,8 @@ statements! {
     OF_RECEIVED = "-- notices.of_received\nSELECT received_fax_id FROM notices WHERE id = $1";
     LOCK = concat!("-- notices.lock\nSELECT ", notice_columns!(), " FROM notices WHERE id = $1"),
         locking "FOR NO KEY UPDATE";
+    LOCK_OF_FAX = concat!("-- notices.lock_of_fax\nSELECT ", notice_columns!(), " FROM notices
+        WHERE id = $1 AND received_fax_id IS NULL"), locking "FOR NO KEY UPDATE";
     SENT = "-- notices.sent
         UPDATE notices SET state = 'sent', sent_at = $3, detail = $4,
             lease_node = NULL, lease_epoch = NULL, lease_expires_at = NULL, suspect_at = NULL
@@ -44,38 +46,41 @@ statements! {
 }
 
 pub(super) async fn claim(tx: &mut Tx, owner: &Owner, limit: u32, lease: Duration) -> Result<Vec<NoticeWork>> {
-    let query = sql(&DUE).bind(tx.now.0).bind(limit.min(CLAIM_MAX));
+    let query = sql(&DUE).bind(tx.now().await?.0).bind(limit.min(CLAIM_MAX));
     let due = query.fetch_all(&mut tx.conn).await.place("notices.due")?;
-    let mut claimed = Vec::with_capacity(due.len());
+    let (now, epoch) = (tx.now().await?, owner.epoch.to_string());
+    let (mut asked, mut faxes) = (Vec::new(), Vec::new());
     for row in &due {
-        let row = sql(&CLAIM)
-            .bind(row.col::<&str>("id")?)
-            .bind(&owner.node)
-            .bind(owner.epoch.to_string())
-            .bind(tx.now.plus(lease).0)
-            .fetch_one(&mut tx.conn)
-            .await
-            .place("notices.claim")?;
-        let notice = rows::notice(&row)?;
-        let about = about(tx, &notice).await?;
+        let claim = sql(&CLAIM).bind(row.col::<&str>("id")?).bind(&owner.node).bind(&epoch);
+        asked.push(claim.bind(now.plus(lease).0));
+        faxes.extend(row.parsed_opt::<FaxId>("fax_id")?);
+    }
+    // What they tell of is read behind their claims: it shows this try, too.
+    asked.extend(faxes.iter().flat_map(|fax| reading::record_queries(*fax, now)));
+    let mut answers = fetch_list(asked, &mut tx.conn).await.into_iter();
+    let notices: Vec<_> = answers.by_ref().take(due.len()).collect();
+    let mut claimed = Vec::with_capacity(due.len());
+    for found in notices {
+        let found = found.place("notices.claim")?;
+        let row =
+            found.first().ok_or_else(|| unknown_value("notices.claim", "a notice that was locked is not there"))?;
+        let notice = rows::notice(row)?;
+        let about = match (notice.fax, notice.received) {
+            (Some(fax), _) => About::Fax(Box::new(reading::record_of(fax, &mut answers)?)),
+            (None, Some(fax)) => About::Received(Box::new(received::record(&mut tx.conn, fax).await?)),
+            (None, None) => return Err(StoreError::Refused(format!("the notice {} tells of no fax", notice.id))),
+        };
         claimed.push(NoticeWork { notice, token: row.col("lease_token")?, about });
     }
     Ok(claimed)
 }
 
-async fn about(tx: &mut Tx, notice: &Notice) -> Result<About> {
-    match (notice.fax, notice.received) {
-        (Some(fax), _) => Ok(About::Fax(Box::new(reading::record(&mut tx.conn, fax, tx.now).await?))),
-        (None, Some(fax)) => Ok(About::Received(Box::new(received::record(&mut tx.conn, fax).await?))),
-        (None, None) => Err(StoreError::Refused(format!("the notice {} tells of no fax", notice.id))),
-    }
-}
-
 pub(super) async fn sent(tx: &mut Tx, id: NoticeId, token: LeaseToken, taken_by: &str) -> Result<()> {
-    let query = sql(&SENT).bind(id.to_string()).bind(token).bind(tx.now.0).bind(taken_by);
+    let held = hold(tx, id, token).await?;
+    let query = sql(&SENT).bind(id.to_string()).bind(token).bind(tx.now().await?.0).bind(taken_by);
     let text = format!("taken by {taken_by}");
-    let notice = write_back(tx, id, token, query, "notice-sent", &text).await?;
-    returned::settle(tx, &notice).await
+    write_back(tx, &held, query, "notice-sent", &text).await?;
+    returned::settle(tx, &held.notice).await
 }
 
 pub(super) async fn again(
@@ -85,45 +90,50 @@ pub(super) async fn again(
     not_before: Timestamp,
     why: &str,
 ) -> Result<()> {
+    let held = hold(tx, id, token).await?;
     let query = sql(&AGAIN).bind(id.to_string()).bind(token).bind(not_before.0).bind(why);
     let text = format!("tried again at {not_before}: {why}");
-    write_back(tx, id, token, query, "notice-waits", &text).await.map(drop)
+    write_back(tx, &held, query, "notice-waits", &text).await
 }
 
 pub(super) async fn dead(tx: &mut Tx, id: NoticeId, token: LeaseToken, why: &str, instead: &Instead) -> Result<()> {
+    let held = hold(tx, id, token).await?;
     let query = sql(&DEAD).bind(id.to_string()).bind(token).bind(why);
     let text = format!("nobody takes it: {why}");
-    let notice = write_back(tx, id, token, query, "notice-dead", &text).await?;
-    returned::owe_instead(tx, &notice, instead).await?;
-    returned::settle(tx, &notice).await
+    write_back(tx, &held, query, "notice-dead", &text).await?;
+    returned::owe_instead(tx, &held.notice, instead).await?;
+    returned::settle(tx, &held.notice).await
 }
 
 pub(super) async fn withdrawn(tx: &mut Tx, id: NoticeId, token: LeaseToken, why: &str) -> Result<()> {
+    let held = hold(tx, id, token).await?;
     let query = sql(&WITHDRAWN).bind(id.to_string()).bind(token).bind(why);
     let text = format!("withdrawn: {why}");
-    write_back(tx, id, token, query, "notice-withdrawn", &text).await.map(drop)
+    write_back(tx, &held, query, "notice-withdrawn", &text).await
 }
 
-async fn write_back(
-    tx: &mut Tx,
-    id: NoticeId,
-    token: LeaseToken,
-    query: Query<'_>,
-    kind: &str,
-    text: &str,
-) -> Result<Notice> {
+/// A notice under its lease, locked.
+struct Held {
+    notice: Notice,
+    node: Option<String>,
+}
+
+/// The notice, when `token` is its lease's.
+async fn hold(tx: &mut Tx, id: NoticeId, token: LeaseToken) -> Result<Held> {
     let row = lock(tx, id).await?;
-    let notice = rows::notice(&row)?;
-    let node: Option<String> = row.col("lease_node")?;
-    if node.is_none() || row.col::<i64>("lease_token")? != token {
+    let held = Held { notice: rows::notice(&row)?, node: row.col("lease_node")? };
+    if held.node.is_none() || row.col::<i64>("lease_token")? != token {
         return Err(StoreError::LeaseLost(format!("notice {id}")));
     }
+    Ok(held)
+}
+
+async fn write_back(tx: &mut Tx, held: &Held, query: Query<'_>, kind: &str, text: &str) -> Result<()> {
     let done = query.execute(&mut tx.conn).await.place("notices.write_back")?;
     if done.rows_affected() != 1 {
-        return Err(StoreError::LeaseLost(format!("notice {id}")));
+        return Err(StoreError::LeaseLost(format!("notice {}", held.notice.id)));
     }
-    told(tx, &notice, node.as_deref(), kind, text).await?;
-    Ok(notice)
+    told(tx, &held.notice, held.node.as_deref(), kind, text).await
 }
 
 /// Adds a line to the story of what the notice tells of.
@@ -142,10 +152,16 @@ pub(super) async fn told(tx: &mut Tx, notice: &Notice, node: Option<&str>, kind:
 /// before it: whether that is delivered depends on all its notices.
 pub(super) async fn lock(tx: &mut Tx, id: NoticeId) -> Result<Row> {
     let missing = || StoreError::NotFound { kind: "notice", id: id.to_string() };
-    let of = sql(&OF_RECEIVED).bind(id.to_string()).fetch_optional(&mut tx.conn).await.place("notices.of_received")?;
-    if let Some(fax) = of.ok_or_else(missing)?.parsed_opt("received_fax_id")? {
-        received::lock(tx, fax).await?;
+    let key = id.to_string();
+    let asked = [sql(&OF_RECEIVED).bind(&key), sql(&LOCK_OF_FAX).bind(&key)];
+    let [of, row] = fetch_each(asked, &mut tx.conn).await;
+    let of = of.place("notices.of_received")?.into_iter().next().ok_or_else(missing)?;
+    let row = row.place("notices.lock_of_fax")?.into_iter().next();
+    match (of.parsed_opt("received_fax_id")?, row) {
+        (None, Some(row)) => return Ok(row),
+        (Some(fax), _) => drop(received::lock(tx, fax).await?),
+        (None, None) => {}
     }
-    let row = sql(&LOCK).bind(id.to_string()).fetch_optional(&mut tx.conn).await.place("notices.lock")?;
+    let row = sql(&LOCK).bind(&key).fetch_optional(&mut tx.conn).await.place("notices.lock")?;
     row.ok_or_else(missing)
 }

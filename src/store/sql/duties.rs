@@ -17,8 +17,12 @@ statements! {
 
 /// Takes a duty that nobody has, or extends one that this node has, in an earlier life too. Answers whether it is its own now.
 pub(super) async fn take(tx: &mut Tx, owner: &Owner, name: &str, lease: Duration) -> Result<bool> {
-    let query =
-        sql(&TAKE).bind(name).bind(&owner.node).bind(owner.epoch.to_string()).bind(tx.now.0).bind(tx.now.plus(lease).0);
+    let query = sql(&TAKE)
+        .bind(name)
+        .bind(&owner.node)
+        .bind(owner.epoch.to_string())
+        .bind(tx.now().await?.0)
+        .bind(tx.now().await?.plus(lease).0);
     Ok(query.execute(&mut tx.conn).await.place("duties.take")?.rows_affected() == 1)
 }
 

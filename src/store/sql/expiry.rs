@@ -46,7 +46,7 @@ statements! {
 
 pub(super) async fn expire(tx: &mut Tx, rules: ExpiryRules) -> Result<Expired> {
     // A lease that protects nobody, for a test that must see the damage.
-    let now = if fault::is_on("no-lease") { i64::MAX } else { tx.now.0 };
+    let now = if fault::is_on("no-lease") { i64::MAX } else { tx.now().await?.0 };
     let mut expired = Expired::default();
     for statement in [&SUSPECT_FAXES, &SUSPECT_NOTICES, &SUSPECT_RECEIVED, &SUSPECT_INCOMING] {
         let query = sql(statement).bind(now);

@@ -3,7 +3,7 @@
 use super::error::{Place, unknown_value};
 use super::intake::{event, event_line};
 use super::{Conn, Row, Tx, reading, sql, statements};
-use crate::domain::{FaxId, FaxNumber, Timestamp};
+use crate::domain::{FaxId, Timestamp};
 use crate::store::{AttemptFact, JournalFact, Order, Owner, ParkedFact, Result};
 
 /// Facts in one answer; the rest come when these are dealt with.
@@ -25,7 +25,6 @@ statements! {
         INSERT INTO destinations (number, avoid_t38_until, detail, updated_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (number) DO UPDATE SET avoid_t38_until = $2, detail = $3, updated_at = $4";
     FORGET = "-- destinations.forget_one\nDELETE FROM destinations WHERE number = $1";
-    AVOIDED = "-- destinations.avoided\nSELECT detail FROM destinations WHERE number = $1 AND avoid_t38_until > $2";
     ORDERS = "-- faxes.orders
         SELECT id, ordered FROM faxes {use faxes_leased}
         WHERE lease_node = $1 AND lease_epoch = $2 AND ordered IS NOT NULL";
@@ -39,7 +38,7 @@ pub(super) async fn park(tx: &mut Tx, fact: &ParkedFact) -> Result<()> {
         .bind(serde_json::to_string(&fact.fact).expect("a fact is always JSON"))
         .bind(&fact.why)
         .bind(fact.happened_at.0)
-        .bind(tx.now.0)
+        .bind(tx.now().await?.0)
         .execute(&mut tx.conn)
         .await
         .place("parked_facts.park")?;
@@ -48,7 +47,7 @@ pub(super) async fn park(tx: &mut Tx, fact: &ParkedFact) -> Result<()> {
     }
     let text = format!("a fact of call {} is kept aside: {}; {}", fact.attempt, words(&fact.fact), fact.why);
     sql(&TELL_PARKED)
-        .bind(tx.now.0)
+        .bind(tx.now().await?.0)
         .bind(&fact.node)
         .bind(fact.attempt.to_string())
         .bind(event_line(&text))
@@ -91,7 +90,7 @@ fn parked_fact(row: &Row) -> Result<ParkedFact> {
 }
 
 pub(super) async fn unpark(tx: &mut Tx, id: uuid::Uuid) -> Result<()> {
-    let query = sql(&UNPARK).bind(id.to_string()).bind(tx.now.0);
+    let query = sql(&UNPARK).bind(id.to_string()).bind(tx.now().await?.0);
     query.execute(&mut tx.conn).await.place("parked_facts.applied")?;
     Ok(())
 }
@@ -99,8 +98,8 @@ pub(super) async fn unpark(tx: &mut Tx, id: uuid::Uuid) -> Result<()> {
 pub(super) async fn avoid_t38(tx: &mut Tx, fax: FaxId, until: Timestamp, why: &str) -> Result<()> {
     let row = reading::fax_row(&mut tx.conn, fax).await?;
     let number = row.fax.number.as_str();
-    let text = if until > tx.now {
-        let query = sql(&AVOID).bind(number).bind(until.0).bind(why).bind(tx.now.0);
+    let text = if until > tx.now().await? {
+        let query = sql(&AVOID).bind(number).bind(until.0).bind(why).bind(tx.now().await?.0);
         query.execute(&mut tx.conn).await.place("destinations.avoid_t38")?;
         format!("calls to {number} go over audio at once until {until}: {why}")
     } else {
@@ -111,13 +110,6 @@ pub(super) async fn avoid_t38(tx: &mut Tx, fax: FaxId, until: Timestamp, why: &s
         format!("calls to {number} try T.38 again: {why}")
     };
     event(tx, &fax.to_string(), row.lease_node.as_deref(), "destination", &text).await
-}
-
-/// Why T.38 is not to be tried with this number now.
-pub(super) async fn avoided(tx: &mut Tx, number: &FaxNumber) -> Result<Option<String>> {
-    let query = sql(&AVOIDED).bind(number.as_str()).bind(tx.now.0);
-    let row = query.fetch_optional(&mut tx.conn).await.place("destinations.avoided")?;
-    row.map(|row| row.col("detail")).transpose()
 }
 
 pub(super) async fn orders(c: &mut Conn, owner: &Owner) -> Result<Vec<(FaxId, Order)>> {

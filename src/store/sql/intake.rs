@@ -1,7 +1,7 @@
 //! A message comes in: documents, message, faxes and their first events, or nothing at all.
 
 use super::error::Place;
-use super::{DbError, Done, Tx, sql, statements};
+use super::{DbError, Done, Query, Tx, execute_list, sql, statements};
 use crate::domain::{ShortId, Timestamp};
 use crate::store::{DocumentRef, NewFax, NewMessage, Result, StoreError, Submitted};
 
@@ -45,11 +45,21 @@ pub(super) async fn submit(tx: &mut Tx, message: &NewMessage) -> Result<Submitte
     if let Some(before) = known(tx, message).await? {
         return Ok(before);
     }
-    let at = tx.now;
-    put_document(tx, &message.raw).await?;
-    insert_message(tx, message, at).await?;
+    // The time has come with the first answer.
+    let at = tx.now().await?;
+    let mut asked = vec![document_query(&message.raw, at), message_query(message, at)];
+    asked.extend(message.faxes.iter().map(|fax| fax_query(message, fax, at)));
+    let mut done = execute_list(asked, &mut tx.conn).await.into_iter();
+    let mut next = move || done.next().expect("each query has its answer");
+    next().place("documents.put")?;
+    unless_taken(next(), "messages.submit", &message.id.short())?;
     for fax in &message.faxes {
-        insert_fax(tx, message, fax, at).await?;
+        unless_taken(next(), "faxes.submit", &fax.id.short())?;
+    }
+    for fax in &message.faxes {
+        let from = message.reverse_path.as_deref().unwrap_or("<>");
+        let text = format!("accepted from {from}, {} by {}, for {}", message.client, message.source, fax.number);
+        event(tx, &fax.id.to_string(), None, "accepted", &text).await?;
     }
     Ok(Submitted::Accepted { at })
 }
@@ -91,28 +101,29 @@ pub(super) async fn refuse_taken(tx: &mut Tx, short: &str, id: &str) -> Result<(
 
 /// Stores the row of a document whose bytes are durable already or come along.
 pub(in crate::store) async fn put_document(tx: &mut Tx, document: &DocumentRef) -> Result<()> {
+    let now = tx.now().await?;
+    document_query(document, now).execute(&mut tx.conn).await.place("documents.put").map(|_| ())
+}
+
+/// The same, to be sent together with what names the document: it changes one row.
+pub(super) fn document_query(document: &DocumentRef, now: Timestamp) -> Query<'_> {
     let sealed = document.placement.sealed.as_ref();
     sql(&DOCUMENT)
         .bind(document.key.to_string())
         .bind(i64::try_from(document.size_bytes).unwrap_or(i64::MAX))
         .bind(&document.media)
         .bind(document.placement.inline.as_deref())
-        .bind(tx.now.0)
+        .bind(now.0)
         .bind(document.placement.drawn.map(|name| name.simple().to_string()))
         .bind(sealed.map(|sealed| &sealed.wrapped[..]))
         .bind(sealed.map(|sealed| &sealed.by))
-        .execute(&mut tx.conn)
-        .await
-        .place("documents.put")?;
-    Ok(())
 }
 
-async fn insert_message(tx: &mut Tx, message: &NewMessage, at: Timestamp) -> Result<()> {
-    let short = message.id.short();
+fn message_query(message: &NewMessage, at: Timestamp) -> Query<'_> {
     let options = serde_json::to_string(&message.options).expect("options are plain words and texts");
-    let done = sql(&MESSAGE)
+    sql(&MESSAGE)
         .bind(message.id.to_string())
-        .bind(short.as_str())
+        .bind(message.id.short().to_string())
         .bind(message.idem_key.map(|key| key.to_vec()))
         .bind(message.source.as_str())
         .bind(&message.client)
@@ -127,17 +138,13 @@ async fn insert_message(tx: &mut Tx, message: &NewMessage, at: Timestamp) -> Res
         .bind(options)
         .bind(message.raw.key.to_string())
         .bind(at.0)
-        .execute(&mut tx.conn)
-        .await;
-    unless_taken(done, "messages.submit", &short)
 }
 
-async fn insert_fax(tx: &mut Tx, message: &NewMessage, fax: &NewFax, at: Timestamp) -> Result<()> {
-    let short = fax.id.short();
+fn fax_query<'m>(message: &'m NewMessage, fax: &'m NewFax, at: Timestamp) -> Query<'m> {
     let first_call_at = fax.not_before.map_or(at, |wanted| wanted.max(at));
-    let done = sql(&FAX)
+    sql(&FAX)
         .bind(fax.id.to_string())
-        .bind(short.as_str())
+        .bind(fax.id.short().to_string())
         .bind(message.id.to_string())
         .bind(&fax.recipient)
         .bind(fax.number.as_str())
@@ -154,18 +161,12 @@ async fn insert_fax(tx: &mut Tx, message: &NewMessage, fax: &NewFax, at: Timesta
         .bind(first_call_at.0)
         // Counted from the first call that is allowed: "at 18:00" must not be given up at noon.
         .bind(first_call_at.plus(fax.give_up_after).0)
-        .execute(&mut tx.conn)
-        .await;
-    unless_taken(done, "faxes.submit", &short)?;
-    let from = message.reverse_path.as_deref().unwrap_or("<>");
-    let text = format!("accepted from {from}, {} by {}, for {}", message.client, message.source, fax.number);
-    event(tx, &fax.id.to_string(), None, "accepted", &text).await
 }
 
 /// Adds one line to the story of a fax, in the transaction of what it tells.
 pub(super) async fn event(tx: &mut Tx, fax: &str, node: Option<&str>, kind: &str, text: &str) -> Result<()> {
     sql(&EVENT)
-        .bind(tx.now.0)
+        .bind(tx.now().await?.0)
         .bind(node)
         .bind(fax)
         .bind(kind)
@@ -178,7 +179,7 @@ pub(super) async fn event(tx: &mut Tx, fax: &str, node: Option<&str>, kind: &str
 
 /// An event that concerns no fax: a route, a node.
 pub(super) async fn event_of_nobody(tx: &mut Tx, node: Option<&str>, kind: &str, text: &str) -> Result<()> {
-    let query = sql(&EVENT_OF_NOBODY).bind(tx.now.0).bind(node).bind(kind).bind(event_line(text));
+    let query = sql(&EVENT_OF_NOBODY).bind(tx.now().await?.0).bind(node).bind(kind).bind(event_line(text));
     query.later(&mut tx.conn).await.place("events.add_of_nobody")?;
     Ok(())
 }

@@ -8,8 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::error::Place;
-use super::{Conn, Tx, sql, statements};
-use crate::domain::Timestamp;
+use super::{Tx, sql, statements};
 use crate::store::{CallLimits, LineUse, NewIncoming, Owner, Result, StoreError};
 
 /// What a rate is counted over.
@@ -67,10 +66,10 @@ pub(super) async fn begin_incoming(tx: &mut Tx, owner: &Owner, call: &NewIncomin
     sql(&BEGIN)
         .bind(call.id.to_string())
         .bind(&call.line)
-        .bind(tx.now.0)
+        .bind(tx.now().await?.0)
         .bind(&owner.node)
         .bind(owner.epoch.to_string())
-        .bind(tx.now.plus(lease).0)
+        .bind(tx.now().await?.plus(lease).0)
         .execute(&mut tx.conn)
         .await
         .place("incoming_calls.begin")?;
@@ -82,8 +81,8 @@ pub(super) async fn end_incoming(tx: &mut Tx, id: Uuid) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn line_use(c: &mut Conn, now: Timestamp) -> Result<Vec<LineUse>> {
-    let rows = sql(&USE).bind(now.0 - MINUTE_MS).fetch_all(c).await.place("trunks.use")?;
+pub(super) async fn line_use(tx: &mut Tx) -> Result<Vec<LineUse>> {
+    let rows = sql(&USE).bind(tx.now().await?.0 - MINUTE_MS).fetch_all(&mut tx.conn).await.place("trunks.use")?;
     let used = rows.iter().map(|row| {
         Ok(LineUse { line: row.col("line")?, calls: row.int("calls")?, begun_last_minute: row.int("begun")? })
     });
@@ -108,7 +107,7 @@ async fn demand_channel(tx: &mut Tx, line: &str, channels: u32) -> Result<()> {
 }
 
 async fn demand_rate(tx: &mut Tx, line: &str, most: u32, place: &str) -> Result<()> {
-    let query = sql(&BEGUN).bind(line).bind(tx.now.0 - MINUTE_MS);
+    let query = sql(&BEGUN).bind(line).bind(tx.now().await?.0 - MINUTE_MS);
     let begun: u32 = query.fetch_one(&mut tx.conn).await.place("trunks.begun")?.int("n")?;
     if begun >= most {
         return Err(StoreError::NotNow(format!("{begun} calls began within a minute {place}, and {most} may")));

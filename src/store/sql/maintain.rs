@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::error::Place;
-use super::{Conn, Tx, sql, statements};
-use crate::domain::{FaxState, NoticeState, Timestamp};
+use super::{Tx, sql, statements};
+use crate::domain::{FaxState, NoticeState};
 use crate::store::{Counts, Result};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -27,12 +27,14 @@ statements! {
 }
 
 pub(super) async fn probe(tx: &mut Tx) -> Result<()> {
-    sql(&PROBE).bind(tx.now.0).execute(&mut tx.conn).await.place("probe.write")?;
+    sql(&PROBE).bind(tx.now().await?.0).execute(&mut tx.conn).await.place("probe.write")?;
     Ok(())
 }
 
 /// Every state has its figure, zero too, so that whoever draws them finds the same names each time.
-pub(super) async fn counts(c: &mut Conn, now: Timestamp) -> Result<Counts> {
+pub(super) async fn counts(tx: &mut Tx) -> Result<Counts> {
+    let now = tx.now().await?;
+    let c = &mut tx.conn;
     let mut faxes: BTreeMap<String, u64> = FaxState::ALL.iter().map(|state| (state.to_string(), 0)).collect();
     let mut notices: BTreeMap<String, u64> = NoticeState::ALL.iter().map(|state| (state.to_string(), 0)).collect();
     let mut causes_24h = BTreeMap::new();

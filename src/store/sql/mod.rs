@@ -6,6 +6,7 @@
 //! notice that it is about (`locking`) before it looks at anything that belongs to it.
 
 mod again;
+mod claims;
 mod delayed;
 mod deliver;
 mod duties;
@@ -46,7 +47,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::domain::{Clock, FaxState};
 pub(in crate::store) use error::{DbError, Place, timed_out, unknown_value};
-pub(in crate::store) use query::{Conn, Done, Query, sql};
+pub(in crate::store) use query::{Conn, Done, Query, execute_list, fetch_each, fetch_list, sql};
 pub(in crate::store) use statement::{Dialect, Statement, statements};
 pub(in crate::store) use value::{Row, Value};
 
@@ -57,8 +58,29 @@ pub(in crate::store) type BoxFuture<'c, T> = Pin<Box<dyn Future<Output = T> + Se
 pub(in crate::store) struct Tx {
     /// For statements.
     pub(in crate::store) conn: Conn,
-    /// When this command began, by the store's clock.
-    pub(in crate::store) now: Timestamp,
+    /// When this command began, by the store's clock; none while PostgreSQL has not been waited for.
+    now: Option<Timestamp>,
+}
+
+impl Tx {
+    /// A command that begins now; without a time PostgreSQL's own counts.
+    pub(in crate::store) fn new(conn: Conn, now: Option<Timestamp>) -> Self {
+        Self { conn, now }
+    }
+
+    /// When this command began, by the store's clock. On PostgreSQL the time comes with the answer to the first statement,
+    /// and whoever asks earlier waits for it alone: commands ask after a statement that needs no time.
+    pub(in crate::store) async fn now(&mut self) -> Result<Timestamp> {
+        if let (None, Conn::Postgres(transaction)) = (self.now, &mut self.conn) {
+            self.now = Some(transaction.began_at().await.place("now")?);
+        }
+        Ok(self.now.expect("SQLite's commands begin with their time"))
+    }
+
+    /// Another command begins on the same connection.
+    pub(in crate::store) fn begin_at(&mut self, now: Timestamp) {
+        self.now = Some(now);
+    }
 }
 
 /// The store on one of the two engines.
@@ -162,6 +184,7 @@ impl SqlStore {
 pub(in crate::store) fn every_statement() -> impl Iterator<Item = &'static Statement> {
     let modules = [
         again::STATEMENTS,
+        claims::STATEMENTS,
         delayed::STATEMENTS,
         deliver::STATEMENTS,
         duties::STATEMENTS,
@@ -267,7 +290,7 @@ impl Store for SqlStore {
     ) -> Result<Vec<CallWork>> {
         let (owner, reach) = (owner.clone(), reach.to_vec());
         self.write("faxes.claim_calls", move |tx| {
-            Box::pin(async move { line::claim(tx, &owner, &reach, limit, lease).await })
+            Box::pin(async move { claims::claim(tx, &owner, &reach, limit, lease).await })
         })
         .await
     }
@@ -275,7 +298,7 @@ impl Store for SqlStore {
     async fn claim_overdue(&self, owner: &Owner, limit: u32, lease: Duration) -> Result<Vec<CallWork>> {
         let owner = owner.clone();
         self.write("faxes.claim_overdue", move |tx| {
-            Box::pin(async move { line::claim_overdue(tx, &owner, limit, lease).await })
+            Box::pin(async move { claims::claim_overdue(tx, &owner, limit, lease).await })
         })
         .await
     }
@@ -477,7 +500,7 @@ impl Store for SqlStore {
     }
 
     async fn line_use(&self) -> Result<Vec<LineUse>> {
-        self.read("trunks.use", |c| Box::pin(limits::line_use(&mut c.conn, c.now))).await
+        self.read("trunks.use", |c| Box::pin(limits::line_use(c))).await
     }
 
     async fn begin_incoming(&self, owner: &Owner, call: NewIncoming, lease: Duration) -> Result<()> {
@@ -498,7 +521,7 @@ impl Store for SqlStore {
     }
 
     async fn fax(&self, id: FaxId) -> Result<FaxRecord> {
-        self.read("faxes.record", move |c| Box::pin(reading::record(&mut c.conn, id, c.now))).await
+        self.read("faxes.record", move |c| Box::pin(reading::record(c, id))).await
     }
 
     async fn find(&self, id: &ShortId) -> Result<EventsOf> {
@@ -532,7 +555,7 @@ impl Store for SqlStore {
     }
 
     async fn counts(&self) -> Result<Counts> {
-        self.read("counts", |c| Box::pin(maintain::counts(&mut c.conn, c.now))).await
+        self.read("counts", |c| Box::pin(maintain::counts(c))).await
     }
 
     async fn nodes_and_lines(&self) -> Result<(Vec<NodeState>, Vec<LineState>)> {
@@ -692,7 +715,12 @@ impl Store for SqlStore {
             Engine::Postgres(engine) => {
                 let path = path.to_owned();
                 engine
-                    .read("backup", |tx| Box::pin(async move { copy::into_file(&mut tx.conn, path, tx.now).await }))
+                    .read("backup", |tx| {
+                        Box::pin(async move {
+                            let now = tx.now().await?;
+                            copy::into_file(&mut tx.conn, path, now).await
+                        })
+                    })
                     .await
             }
         }

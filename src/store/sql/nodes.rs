@@ -38,7 +38,7 @@ pub(super) async fn node_seen(tx: &mut Tx, node: &NodeState) -> Result<()> {
         .bind(&node.version)
         .bind(&node.roles)
         .bind(node.started_at.0)
-        .bind(tx.now.0)
+        .bind(tx.now().await?.0)
         .bind(node.draining)
         .bind(node.drained)
         .bind(migrations::NEWEST)
@@ -56,7 +56,7 @@ pub(super) async fn line_seen(tx: &mut Tx, line: &LineState) -> Result<()> {
         .bind(line.calls)
         .bind(line.up)
         .bind(&line.detail)
-        .bind(tx.now.0)
+        .bind(tx.now().await?.0)
         .execute(&mut tx.conn)
         .await
         .place("lines.seen")?;
@@ -72,7 +72,7 @@ pub(super) async fn nodes_and_lines(c: &mut Conn) -> Result<(Vec<NodeState>, Vec
 
 pub(super) async fn drain(tx: &mut Tx, node: &str, by: &str) -> Result<()> {
     demand_known(tx, node).await?;
-    let query = sql(&DRAIN).bind(node).bind(tx.now.0).bind(by);
+    let query = sql(&DRAIN).bind(node).bind(tx.now().await?.0).bind(by);
     if query.execute(&mut tx.conn).await.place("nodes.drain")?.rows_affected() == 1 {
         event_of_nobody(tx, Some(node), "drain", &format!("{by} takes the node out of service")).await?;
     }

@@ -105,7 +105,7 @@ pub(super) async fn release(tx: &mut Tx, fax: FaxId, by: &str) -> Result<()> {
         let fix = format!("see: faxwell fax show {}", fax.short());
         return Err(wrong_state(format!("{} cannot be released", fax.short()), cause, fix));
     }
-    let query = sql(&RELEASE).bind(fax.to_string()).bind(tx.now.0);
+    let query = sql(&RELEASE).bind(fax.to_string()).bind(tx.now().await?.0);
     let released = query.fetch_one(&mut tx.conn).await.place("faxes.release")?;
     let (state, give_up_at): (FaxState, Timestamp) = (released.parsed("state")?, released.time("give_up_at")?);
     let text = format!("released by {by}: {state} again, given up at {give_up_at}");
@@ -153,7 +153,7 @@ async fn is_idle(tx: &mut Tx, row: &FaxRow) -> Result<bool> {
 }
 
 async fn hold_now(tx: &mut Tx, fax: FaxId, by: &str) -> Result<()> {
-    let query = sql(&HOLD).bind(fax.to_string()).bind(tx.now.0);
+    let query = sql(&HOLD).bind(fax.to_string()).bind(tx.now().await?.0);
     query.execute(&mut tx.conn).await.place("faxes.hold")?;
     event(tx, &fax.to_string(), None, "held", &format!("held by {by}")).await
 }
@@ -207,7 +207,7 @@ pub(super) async fn retry(
         let cause = "a call is open for it";
         return Err(wrong_state(format!("{} is not tried now", fax.short()), cause, "wait for the end of the call"));
     }
-    let query = sql(&DUE_NOW).bind(fax.to_string()).bind(tx.now.0);
+    let query = sql(&DUE_NOW).bind(fax.to_string()).bind(tx.now().await?.0);
     query.execute(&mut tx.conn).await.place("faxes.retry_now")?;
     event(tx, &fax.to_string(), None, "retried", &format!("tried now instead of later, ordered by {by}")).await?;
     Ok(Retried::Now)
@@ -241,8 +241,8 @@ async fn send_once_more(tx: &mut Tx, old: &Fax, pages: RetryPages, by: &str, wai
         .bind(old.id.to_string())
         .bind(new.to_string())
         .bind(new.short().as_str())
-        .bind(tx.now.0)
-        .bind(tx.now.plus(wait).0)
+        .bind(tx.now().await?.0)
+        .bind(tx.now().await?.plus(wait).0)
         .bind(document.map(|key| key.to_string()))
         .bind(begin_page)
         .execute(&mut tx.conn)
@@ -304,7 +304,7 @@ pub(super) async fn redeliver(tx: &mut Tx, of: EventsOf, only: Option<&str>, by:
             return Err(StoreError::Refused("mails are delivered again for one fax at a time".to_owned()));
         }
     };
-    let query = sql(&REDELIVER).bind(&id).bind(only).bind(tx.now.0);
+    let query = sql(&REDELIVER).bind(&id).bind(only).bind(tx.now().await?.0);
     let owed = query.fetch_all(&mut tx.conn).await.place("notices.redeliver")?;
     if owed.is_empty() {
         return Err(nothing_to_redeliver(tx, &id, short.as_str(), only).await?);

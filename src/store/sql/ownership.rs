@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::error::Place;
 use super::rows::{self, FaxRow, attempt_columns, fax_columns};
-use super::{Conn, Done, Tx, reading, sql, statements};
-use crate::domain::{FaxId, FaxState};
-use crate::store::{Lease, LeaseToken, Orphan, Owner, Result, StoreError, TakenBack};
+use super::{Conn, Done, Query, Row, Tx, execute_list, fetch_each, reading, sql, statements};
+use crate::domain::{AttemptId, FaxId, FaxState};
+use crate::store::{Attempt, Lease, LeaseToken, Orphan, Owner, Result, StoreError, TakenBack};
 
 /// Orphans in one answer; the rest come with the next.
 const ORPHANS_MAX: i64 = 500;
@@ -43,6 +43,8 @@ statements! {
     FREE_INCOMING = "-- incoming_calls.take_back
         DELETE FROM incoming_calls WHERE lease_node = $1 AND lease_epoch <> $2";
     LOCK = concat!("-- faxes.lock\nSELECT ", fax_columns!(), " FROM faxes WHERE id = $1"), locking "FOR NO KEY UPDATE";
+    LOCK_CALLED = concat!("-- faxes.lock_called\nSELECT ", fax_columns!(), " FROM faxes
+        WHERE id = (SELECT fax_id FROM attempts WHERE id = $1)"), locking "FOR NO KEY UPDATE";
     ORPHANS = concat!("-- attempts.orphans
         SELECT ", attempt_columns!(), " FROM attempts
         WHERE ended_at IS NULL AND EXISTS (SELECT 1 FROM faxes f WHERE f.id = fax_id AND f.lease_node IS NULL)
@@ -52,21 +54,48 @@ statements! {
 /// The fax, which nobody else changes until this transaction is over. Whoever changes a fax, or what belongs to it, begins
 /// here.
 pub(super) async fn lock(tx: &mut Tx, fax: FaxId) -> Result<FaxRow> {
-    let row = sql(&LOCK).bind(fax.to_string()).fetch_optional(&mut tx.conn).await.place("faxes.lock")?;
-    let row = row.ok_or_else(|| StoreError::NotFound { kind: "fax", id: fax.short().to_string() })?;
-    rows::fax_row(&row)
+    locked(fax, &lock_query(fax).fetch_all(&mut tx.conn).await.place("faxes.lock")?)
+}
+
+/// The same, to be sent together with what follows.
+pub(super) fn lock_query(fax: FaxId) -> Query<'static> {
+    sql(&LOCK).bind(fax.to_string())
+}
+
+/// What its answer is.
+pub(super) fn locked(fax: FaxId, found: &[Row]) -> Result<FaxRow> {
+    let row = found.first().ok_or_else(|| StoreError::NotFound { kind: "fax", id: fax.short().to_string() })?;
+    rows::fax_row(row)
+}
+
+/// The fax that an attempt is for, locked, and the attempt with the token that it was begun under.
+pub(super) async fn lock_called(tx: &mut Tx, attempt: AttemptId) -> Result<(FaxRow, Attempt, LeaseToken)> {
+    let id = attempt.to_string();
+    let asked = [sql(&LOCK_CALLED).bind(&id), reading::attempt_query(attempt)];
+    let [locked, called] = fetch_each(asked, &mut tx.conn).await;
+    let locked = locked.place("faxes.lock_called")?;
+    let (called, _, begun_under) = reading::attempt_of(attempt, &called.place("attempts.get")?)?;
+    let row = locked.first().ok_or(StoreError::NotFound { kind: "attempt", id })?;
+    Ok((rows::fax_row(row)?, called, begun_under))
 }
 
 /// The fax, when `token` is its lease's and it is in `state`.
 pub(super) async fn hold(tx: &mut Tx, fax: FaxId, token: LeaseToken, state: FaxState) -> Result<FaxRow> {
     let row = lock(tx, fax).await?;
+    demand_held(&row, token, state)?;
+    Ok(row)
+}
+
+/// Errors unless `token` is the lease's of this fax and it is in `state`.
+pub(super) fn demand_held(row: &FaxRow, token: LeaseToken, state: FaxState) -> Result<()> {
+    let fax = row.fax.id;
     if row.lease_node.is_none() || row.lease_token != token {
         return Err(lost(fax));
     }
     if row.fax.state != state {
         return Err(StoreError::Refused(format!("{} is {}, not {state}", fax.short(), row.fax.state)));
     }
-    Ok(row)
+    Ok(())
 }
 
 /// The error for a token that is not the row's any more.
@@ -80,19 +109,22 @@ pub(super) fn demand_one(done: Done, fax: FaxId) -> Result<()> {
 }
 
 pub(super) async fn renew(tx: &mut Tx, owner: &Owner, held: &[Lease], term: Duration) -> Result<Vec<Lease>> {
-    let until = tx.now.plus(term).0;
+    let until = tx.now().await?.plus(term).0;
     let epoch = owner.epoch.to_string();
-    let mut lost = Vec::new();
     // One by one by their keys: a process holds no more than it has channels and workers.
-    for lease in held {
+    let query = |lease: &Lease| {
         let (statement, id, token) = match lease {
             Lease::Fax(id, token) => (&RENEW_FAXES, id.to_string(), *token),
             Lease::Notice(id, token) => (&RENEW_NOTICES, id.to_string(), *token),
             Lease::Received(id, token) => (&RENEW_RECEIVED, id.to_string(), *token),
             Lease::Incoming(id) => (&RENEW_INCOMING, id.to_string(), 1),
         };
-        let query = sql(statement).bind(&owner.node).bind(&epoch).bind(id).bind(token).bind(until);
-        if query.execute(&mut tx.conn).await.place("leases.renew")?.rows_affected() == 0 {
+        sql(statement).bind(&owner.node).bind(&epoch).bind(id).bind(token).bind(until)
+    };
+    let renewed = execute_list(held.iter().map(query).collect(), &mut tx.conn).await;
+    let mut lost = Vec::new();
+    for (lease, done) in held.iter().zip(renewed) {
+        if done.place("leases.renew")?.rows_affected() == 0 {
             lost.push(*lease);
         }
     }

@@ -105,3 +105,39 @@ impl<'q> Query<'q> {
         self.fetch_optional(conn).await?.ok_or_else(|| DbError::Value(format!("{name} answered no row")))
     }
 }
+
+/// Runs queries for their rows, each as its own statement and in order, but sent together where that saves waiting. After
+/// an error the rest counts for nothing.
+pub(in crate::store) async fn fetch_each<const N: usize>(
+    queries: [Query<'_>; N],
+    conn: &mut Conn,
+) -> [Answer<Vec<Row>>; N] {
+    let answers = fetch_list(queries.into(), conn).await;
+    answers.try_into().unwrap_or_else(|_| unreachable!("each query has its answer"))
+}
+
+/// The same for a list whose length is bounded by the caller.
+pub(in crate::store) async fn fetch_list(queries: Vec<Query<'_>>, conn: &mut Conn) -> Vec<Answer<Vec<Row>>> {
+    if let Conn::Postgres(transaction) = conn {
+        let asked: Vec<_> = queries.iter().map(|query| (query.statement, &query.values[..])).collect();
+        return transaction.rows_of_each(&asked).await;
+    }
+    let mut answers = Vec::with_capacity(queries.len());
+    for query in queries {
+        answers.push(query.fetch_all(conn).await);
+    }
+    answers
+}
+
+/// The same for effects: how many rows each has changed.
+pub(in crate::store) async fn execute_list(queries: Vec<Query<'_>>, conn: &mut Conn) -> Vec<Answer<Done>> {
+    if let Conn::Postgres(transaction) = conn {
+        let asked: Vec<_> = queries.iter().map(|query| (query.statement, &query.values[..])).collect();
+        return transaction.execute_each(&asked).await.into_iter().map(|done| done.map(Done)).collect();
+    }
+    let mut answers = Vec::with_capacity(queries.len());
+    for query in queries {
+        answers.push(query.execute(conn).await);
+    }
+    answers
+}

@@ -3,11 +3,11 @@
 
 use super::error::Place;
 use super::rows::{self, FaxRow, attempt_columns, event_columns, fax_columns, message_columns, notice_columns};
-use super::{Conn, Row, sql, statements};
+use super::{Conn, DbError, Query, Row, Tx, fetch_list, sql, statements};
 use crate::domain::{AttemptId, Cause, FaxId, MessageId, ShortId, Timestamp};
 use crate::store::{
-    Attempt, Destination, DocumentKey, Event, EventsOf, Fax, FaxFilter, FaxRecord, FaxSummary, Message, Notice,
-    PageRecord, Result, StoreError, StoredDocument,
+    Attempt, Destination, DocumentKey, Event, EventsOf, FaxFilter, FaxRecord, FaxSummary, Message, Result, StoreError,
+    StoredDocument,
 };
 
 /// Lines of a list when none are asked for, and the most there are.
@@ -31,6 +31,8 @@ statements! {
           AND (CAST($4 AS BIGINT) IS NULL OR accepted_at >= $4)
         ORDER BY accepted_at DESC, id DESC LIMIT $5");
     MESSAGE = concat!("-- messages.get\nSELECT ", message_columns!(), " FROM messages WHERE id = $1");
+    MESSAGE_OF_FAX = concat!("-- messages.of_fax\nSELECT ", message_columns!(), " FROM messages
+        WHERE id = (SELECT message_id FROM faxes WHERE id = $1)");
     ATTEMPT = concat!("-- attempts.get\nSELECT ", attempt_columns!(), " FROM attempts WHERE id = $1");
     ATTEMPTS = concat!(
         "-- attempts.of_fax\nSELECT ", attempt_columns!(), " FROM attempts WHERE fax_id = $1 ORDER BY attempt_no"
@@ -46,7 +48,8 @@ statements! {
     );
     RETRIED_AS = "-- faxes.retried_as\nSELECT id FROM faxes WHERE retry_of = $1";
     DESTINATION = "-- destinations.get
-        SELECT avoid_t38_until, detail FROM destinations WHERE number = $1 AND avoid_t38_until > $2";
+        SELECT avoid_t38_until, detail FROM destinations
+        WHERE number = (SELECT number FROM faxes WHERE id = $1) AND avoid_t38_until > $2";
     FIND_ANY = "-- ids.find
         SELECT id FROM faxes WHERE short_id = $1
         UNION ALL SELECT id FROM received_faxes WHERE short_id = $1
@@ -75,36 +78,48 @@ pub(super) async fn fax_row(c: &mut Conn, id: FaxId) -> Result<FaxRow> {
 
 /// An attempt, its fax, and the token it was begun with.
 pub(super) async fn attempt(c: &mut Conn, id: AttemptId) -> Result<(Attempt, FaxId, i64)> {
-    let row = sql(&ATTEMPT).bind(id.to_string()).fetch_optional(c).await.place("attempts.get")?;
-    let row = row.ok_or_else(|| StoreError::NotFound { kind: "attempt", id: id.to_string() })?;
-    Ok((rows::attempt(&row)?, row.parsed("fax_id")?, row.col("lease_token")?))
+    attempt_of(id, &attempt_query(id).fetch_all(c).await.place("attempts.get")?)
+}
+
+/// The same, to be sent together with other queries.
+pub(super) fn attempt_query(id: AttemptId) -> Query<'static> {
+    sql(&ATTEMPT).bind(id.to_string())
+}
+
+/// What its answer is.
+pub(super) fn attempt_of(id: AttemptId, found: &[Row]) -> Result<(Attempt, FaxId, i64)> {
+    let row = found.first().ok_or_else(|| StoreError::NotFound { kind: "attempt", id: id.to_string() })?;
+    Ok((rows::attempt(row)?, row.parsed("fax_id")?, row.col("lease_token")?))
 }
 
 pub(super) async fn message(c: &mut Conn, id: MessageId) -> Result<Message> {
-    let row = sql(&MESSAGE).bind(id.to_string()).fetch_optional(c).await.place("messages.get")?;
-    let row = row.ok_or_else(|| StoreError::NotFound { kind: "message", id: id.short().to_string() })?;
-    rows::message(&row)
+    message_of(id, &message_query(id).fetch_all(c).await.place("messages.get")?)
+}
+
+/// The same, to be sent together with other queries.
+pub(super) fn message_query(id: MessageId) -> Query<'static> {
+    sql(&MESSAGE).bind(id.to_string())
+}
+
+/// What its answer is.
+pub(super) fn message_of(id: MessageId, found: &[Row]) -> Result<Message> {
+    let row = found.first().ok_or_else(|| StoreError::NotFound { kind: "message", id: id.short().to_string() })?;
+    rows::message(row)
 }
 
 /// Causes of the attempts that have ended, oldest first.
 pub(super) async fn causes(c: &mut Conn, fax: FaxId) -> Result<Vec<Cause>> {
-    let rows = sql(&CAUSES).bind(fax.to_string()).fetch_all(c).await.place("attempts.causes")?;
-    rows.iter().map(|row| row.parsed("cause")).collect()
+    causes_of(&causes_query(fax).fetch_all(c).await.place("attempts.causes")?)
 }
 
-async fn attempts(c: &mut Conn, fax: FaxId) -> Result<Vec<Attempt>> {
-    let rows = sql(&ATTEMPTS).bind(fax.to_string()).fetch_all(c).await.place("attempts.of_fax")?;
-    rows.iter().map(rows::attempt).collect()
+/// The same, to be sent together with other queries.
+pub(super) fn causes_query(fax: FaxId) -> Query<'static> {
+    sql(&CAUSES).bind(fax.to_string())
 }
 
-async fn pages(c: &mut Conn, fax: FaxId) -> Result<Vec<PageRecord>> {
-    let rows = sql(&PAGES).bind(fax.to_string()).fetch_all(c).await.place("fax_pages.of_fax")?;
-    rows.iter().map(rows::page).collect()
-}
-
-async fn notices(c: &mut Conn, fax: FaxId) -> Result<Vec<Notice>> {
-    let rows = sql(&NOTICES).bind(fax.to_string()).fetch_all(c).await.place("notices.of_fax")?;
-    rows.iter().map(rows::notice).collect()
+/// What its answer is.
+pub(super) fn causes_of(found: &[Row]) -> Result<Vec<Cause>> {
+    found.iter().map(|row| row.parsed("cause")).collect()
 }
 
 /// The fax that sends this one once more.
@@ -114,24 +129,47 @@ pub(super) async fn retried_as(c: &mut Conn, fax: FaxId) -> Result<Option<FaxId>
     row.map(|row| row.parsed("id")).transpose()
 }
 
-async fn destination(c: &mut Conn, fax: &Fax, now: Timestamp) -> Result<Option<Destination>> {
-    let query = sql(&DESTINATION).bind(fax.number.as_str()).bind(now.0);
-    let row = query.fetch_optional(c).await.place("destinations.get")?;
-    let memory = |row: Row| -> Result<Destination> {
-        Ok(Destination { avoid_t38_until: row.time("avoid_t38_until")?, detail: row.col("detail")? })
-    };
-    row.map(memory).transpose()
+fn destination(row: &Row) -> Result<Destination> {
+    Ok(Destination { avoid_t38_until: row.time("avoid_t38_until")?, detail: row.col("detail")? })
 }
 
-pub(super) async fn record(c: &mut Conn, id: FaxId, now: Timestamp) -> Result<FaxRecord> {
-    let fax = fax_row(c, id).await?.fax;
-    let message = message(c, fax.message).await?;
-    let attempts = attempts(c, id).await?;
-    let pages = pages(c, id).await?;
-    let notices = notices(c, id).await?;
-    let retried_as = retried_as(c, id).await?;
-    let destination = destination(c, &fax, now).await?;
-    Ok(FaxRecord { fax, message, attempts, pages, notices, retried_as, destination })
+pub(super) async fn record(tx: &mut Tx, id: FaxId) -> Result<FaxRecord> {
+    let asked = record_queries(id, tx.now().await?);
+    record_of(id, &mut fetch_list(asked.into(), &mut tx.conn).await.into_iter())
+}
+
+/// What asks for all of a fax, to be sent together with other queries.
+pub(super) fn record_queries(id: FaxId, now: Timestamp) -> [Query<'static>; 7] {
+    let of_fax = |statement| sql(statement).bind(id.to_string());
+    [
+        of_fax(&FAX),
+        of_fax(&MESSAGE_OF_FAX),
+        of_fax(&ATTEMPTS),
+        of_fax(&PAGES),
+        of_fax(&NOTICES),
+        of_fax(&RETRIED_AS),
+        of_fax(&DESTINATION).bind(now.0),
+    ]
+}
+
+/// What the next of the answers are.
+pub(super) fn record_of(
+    id: FaxId,
+    answers: &mut impl Iterator<Item = std::result::Result<Vec<Row>, DbError>>,
+) -> Result<FaxRecord> {
+    let mut next = || answers.next().expect("each query has its answer").place("faxes.record");
+    let missing = |kind| StoreError::NotFound { kind, id: id.short().to_string() };
+    let fax = next()?.first().map(rows::fax).transpose()?.ok_or_else(|| missing("fax"))?;
+    let message = next()?.first().map(rows::message).transpose()?.ok_or_else(|| missing("message of fax"))?;
+    Ok(FaxRecord {
+        fax,
+        message,
+        attempts: next()?.iter().map(rows::attempt).collect::<Result<_>>()?,
+        pages: next()?.iter().map(rows::page).collect::<Result<_>>()?,
+        notices: next()?.iter().map(rows::notice).collect::<Result<_>>()?,
+        retried_as: next()?.first().map(|row| row.parsed("id")).transpose()?,
+        destination: next()?.first().map(destination).transpose()?,
+    })
 }
 
 pub(super) async fn find(c: &mut Conn, id: &ShortId) -> Result<FaxId> {

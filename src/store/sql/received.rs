@@ -113,8 +113,8 @@ pub(super) async fn begin(
         .bind(fax.remote_id.as_deref())
         .bind(fax.subaddress.as_deref())
         .bind(fax.transport.map(|transport| transport.as_str()))
-        .bind(tx.now.0)
-        .bind(tx.now.plus(lease).0)
+        .bind(tx.now().await?.0)
+        .bind(tx.now().await?.plus(lease).0)
         .execute(&mut tx.conn)
         .await
         .place("received_faxes.begin")?;
@@ -168,7 +168,7 @@ async fn add_page(tx: &mut Tx, row: &Row, token: LeaseToken, page: &ReceivedPage
         .bind(page.rate_bps)
         .bind(page.ecm)
         .bind(page.damaged_lines)
-        .bind(tx.now.0)
+        .bind(tx.now().await?.0)
         .execute(&mut tx.conn)
         .await
         .place("received_pages.add")?;
@@ -199,7 +199,7 @@ pub(super) async fn end(tx: &mut Tx, fax: ReceivedFaxId, token: LeaseToken, end:
         .bind(end.cause.map(|cause| cause.as_str()))
         .bind(end.detail.as_deref())
         .bind(end.route.as_deref())
-        .bind(tx.now.0)
+        .bind(tx.now().await?.0)
         .execute(&mut tx.conn)
         .await
         .place("received_faxes.end")?;
@@ -240,7 +240,7 @@ pub(super) async fn owe(tx: &mut Tx, fax: ReceivedFaxId, notice: &NewNotice) -> 
         .bind(recipient)
         .bind(format.as_str())
         .bind(&notice.header_message_id)
-        .bind(tx.now.0)
+        .bind(tx.now().await?.0)
         .execute(&mut tx.conn)
         .await
         .place("notices.owe_received")?;
@@ -250,7 +250,7 @@ pub(super) async fn owe(tx: &mut Tx, fax: ReceivedFaxId, notice: &NewNotice) -> 
 /// Adds one line to the story of a received fax, in the transaction of what it tells.
 pub(super) async fn event(tx: &mut Tx, fax: ReceivedFaxId, node: Option<&str>, kind: &str, text: &str) -> Result<()> {
     sql(&EVENT)
-        .bind(tx.now.0)
+        .bind(tx.now().await?.0)
         .bind(node)
         .bind(fax.to_string())
         .bind(kind)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::error::Place;
 use super::ownership::{self, demand_one};
 use super::rows::{self, FaxRow, fax_columns};
-use super::{Tx, intake, reading, sql, statements};
+use super::{Tx, execute_list, fetch_each, intake, reading, sql, statements};
 use crate::domain::{FaxId, FaxState, MessageId, Timestamp};
 use crate::store::{LeaseToken, Owner, RenderWork, RenderedPages, Result};
 
@@ -44,7 +44,8 @@ statements! {
 
 pub(super) async fn claim(tx: &mut Tx, owner: &Owner, lease: Duration) -> Result<Option<RenderWork>> {
     for _ in 0..CLAIM_TRIES {
-        let next = sql(&NEXT).bind(tx.now.0).fetch_optional(&mut tx.conn).await.place("faxes.next_to_render")?;
+        let next =
+            sql(&NEXT).bind(tx.now().await?.0).fetch_optional(&mut tx.conn).await.place("faxes.next_to_render")?;
         let Some(next) = next else { return Ok(None) };
         if let Some(work) = claim_message(tx, owner, next.parsed("message_id")?, lease).await? {
             return Ok(Some(work));
@@ -55,15 +56,15 @@ pub(super) async fn claim(tx: &mut Tx, owner: &Owner, lease: Duration) -> Result
 
 /// None when somebody else has claimed the message between the search and its lock.
 async fn claim_message(tx: &mut Tx, owner: &Owner, message: MessageId, lease: Duration) -> Result<Option<RenderWork>> {
-    let claimed = sql(&CLAIM)
-        .bind(tx.now.0)
+    let now = tx.now().await?;
+    let claim = sql(&CLAIM)
+        .bind(now.0)
         .bind(&owner.node)
         .bind(owner.epoch.to_string())
-        .bind(tx.now.plus(lease).0)
-        .bind(message.to_string())
-        .fetch_all(&mut tx.conn)
-        .await
-        .place("faxes.claim_render")?;
+        .bind(now.plus(lease).0)
+        .bind(message.to_string());
+    let [claimed, mail] = fetch_each([claim, reading::message_query(message)], &mut tx.conn).await;
+    let claimed = claimed.place("faxes.claim_render")?;
     if claimed.is_empty() {
         return Ok(None);
     }
@@ -71,24 +72,23 @@ async fn claim_message(tx: &mut Tx, owner: &Owner, message: MessageId, lease: Du
     faxes.sort_by_key(|row| row.fax.id);
     // This claim has counted itself.
     let crashes = faxes.iter().map(|row| row.renders_unfinished.saturating_sub(1)).max().unwrap_or(0);
-    let message = reading::message(&mut tx.conn, message).await?;
+    let message = reading::message_of(message, &mail.place("messages.get")?)?;
     let faxes = faxes.into_iter().map(|row| (row.fax, row.lease_token)).collect();
     Ok(Some(RenderWork { message, faxes, crashes }))
 }
 
 pub(super) async fn rendered(tx: &mut Tx, fax: FaxId, token: LeaseToken, pages: &RenderedPages) -> Result<()> {
     let row = ownership::hold(tx, fax, token, FaxState::Accepted).await?;
-    intake::put_document(tx, &pages.document).await?;
+    let now = tx.now().await?;
     let done = sql(&RENDERED)
         .bind(fax.to_string())
         .bind(token)
         .bind(pages.document.key.to_string())
         .bind(pages.page_count)
-        .bind(tx.now.0)
-        .execute(&mut tx.conn)
-        .await
-        .place("faxes.rendered")?;
-    demand_one(done, fax)?;
+        .bind(now.0);
+    for done in execute_list(vec![intake::document_query(&pages.document, now), done], &mut tx.conn).await {
+        demand_one(done.place("faxes.rendered")?, fax)?;
+    }
     let text = format!("{} pages are ready", pages.page_count);
     intake::event(tx, &fax.to_string(), row.lease_node.as_deref(), "rendered", &text).await
 }

@@ -43,9 +43,9 @@ statements! {
 pub(super) async fn restored(tx: &mut Tx, unended: Unended, why: &str) -> Result<Restored> {
     let mut restored = Restored::default();
     if unended == Unended::Hold {
-        sql(&END_CALLS).bind(tx.now.0).bind(why).execute(&mut tx.conn).await.place("restore.end_calls")?;
-        sql(&TELL).bind(tx.now.0).bind(why).execute(&mut tx.conn).await.place("restore.tell")?;
-        let held = sql(&HOLD).bind(why).bind(tx.now.0).execute(&mut tx.conn).await.place("restore.hold")?;
+        sql(&END_CALLS).bind(tx.now().await?.0).bind(why).execute(&mut tx.conn).await.place("restore.end_calls")?;
+        sql(&TELL).bind(tx.now().await?.0).bind(why).execute(&mut tx.conn).await.place("restore.tell")?;
+        let held = sql(&HOLD).bind(why).bind(tx.now().await?.0).execute(&mut tx.conn).await.place("restore.hold")?;
         restored.held = held.rows_affected();
     }
     // Who ran when the copy was taken does not run on the copy.

@@ -199,7 +199,7 @@ pub(super) async fn prune(tx: &mut Tx, rules: PruneRules) -> Result<Pruned> {
     }
     let mut gone = prune_unnamed(tx, &left).await?;
     if messages.len().max(received.len()) < limit as usize {
-        let query = sql(&PRUNE_DOCUMENTS).bind(rules.images_before.0).bind(limit).bind(tx.now.0);
+        let query = sql(&PRUNE_DOCUMENTS).bind(rules.images_before.0).bind(limit).bind(tx.now().await?.0);
         let rows = query.fetch_all(&mut tx.conn).await.place("documents.prune")?;
         for row in &rows {
             gone.push(rows::object(row)?);
@@ -258,7 +258,7 @@ async fn prune_unnamed(tx: &mut Tx, keys: &[String]) -> Result<Vec<ObjectName>> 
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let query = sql(&PRUNE_UNNAMED).bind(list(keys)).bind(tx.now.0);
+    let query = sql(&PRUNE_UNNAMED).bind(list(keys)).bind(tx.now().await?.0);
     let rows = query.fetch_all(&mut tx.conn).await.place("documents.prune_unnamed")?;
     rows.iter().map(rows::object).collect()
 }
@@ -308,7 +308,7 @@ pub(super) async fn mark(tx: &mut Tx, after: Option<DocumentKey>, limit: u32, wa
             marked.size_bytes += row.int::<u64>("size_bytes")?;
         }
     }
-    for (keys, at) in [(&to_mark, Some(tx.now.plus(wait).0)), (&to_keep, None)] {
+    for (keys, at) in [(&to_mark, Some(tx.now().await?.plus(wait).0)), (&to_keep, None)] {
         if !keys.is_empty() {
             let query = sql(&MARK).bind(list(keys)).bind(at);
             query.execute(&mut tx.conn).await.place("documents.mark")?;
@@ -322,7 +322,7 @@ pub(super) async fn mark(tx: &mut Tx, after: Option<DocumentKey>, limit: u32, wa
 }
 
 pub(super) async fn sweep(tx: &mut Tx, limit: u32) -> Result<Vec<ObjectName>> {
-    let rows = sql(&SWEEP).bind(tx.now.0).bind(limit.max(1)).fetch_all(&mut tx.conn).await;
+    let rows = sql(&SWEEP).bind(tx.now().await?.0).bind(limit.max(1)).fetch_all(&mut tx.conn).await;
     rows.place("documents.sweep")?.iter().map(rows::object).collect()
 }
 

@@ -30,7 +30,7 @@ statements! {
 /// Whether the fax that the notice carries is delivered now, or not any more.
 pub(super) async fn settle(tx: &mut Tx, notice: &Notice) -> Result<()> {
     let Some(fax) = notice.received else { return Ok(()) };
-    let delivered = sql(&DELIVERED).bind(fax.to_string()).bind(tx.now.0);
+    let delivered = sql(&DELIVERED).bind(fax.to_string()).bind(tx.now().await?.0);
     let delivered = delivered.execute(&mut tx.conn).await.place("received_faxes.delivered")?;
     if delivered.rows_affected() > 0 {
         return received::event(tx, fax, None, "delivered", "delivered: no mail of it is owed any more").await;

@@ -42,7 +42,7 @@ pub(super) async fn set(tx: &mut Tx, rule: &Rule, by: &str) -> Result<()> {
     sql(&SET)
         .bind(&rule.name)
         .bind(&text)
-        .bind(tx.now.0)
+        .bind(tx.now().await?.0)
         .bind(by)
         .execute(&mut tx.conn)
         .await

@@ -12,7 +12,7 @@ statements! {
 
 /// What is there stays: of two nodes that start at once, both go on with what the first one made.
 pub(super) async fn secret(tx: &mut Tx, name: &str, fresh: &[u8]) -> Result<Vec<u8>> {
-    sql(&KEEP).bind(name).bind(fresh).bind(tx.now.0).execute(&mut tx.conn).await.place("secrets.keep")?;
+    sql(&KEEP).bind(name).bind(fresh).bind(tx.now().await?.0).execute(&mut tx.conn).await.place("secrets.keep")?;
     let row = sql(&READ).bind(name).fetch_one(&mut tx.conn).await.place("secrets.read")?;
     row.col::<Vec<u8>>("value")
 }

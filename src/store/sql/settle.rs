@@ -5,7 +5,7 @@ use super::intake::event;
 use super::line::refuse_open_attempt;
 use super::ownership::{self, demand_one, lost};
 use super::rows::FaxRow;
-use super::{Tx, reading, sql, statements};
+use super::{Query, Tx, execute_list, sql, statements};
 use crate::domain::{AttemptId, FaxId, FaxState, NoticeKind, NoticeState, Outcome, Timestamp};
 use crate::store::{Attempt, AttemptEnd, FinalEnd, LeaseToken, NewNotice, Next, Result, StoreError};
 
@@ -39,8 +39,9 @@ pub(super) async fn end_attempt(
     end: &AttemptEnd,
     next: &Next,
 ) -> Result<()> {
-    let (attempt, fax, begun_under) = reading::attempt(&mut tx.conn, id).await?;
-    let row = ownership::hold(tx, fax, token, FaxState::Ready).await?;
+    let (row, attempt, begun_under) = ownership::lock_called(tx, id).await?;
+    let fax = row.fax.id;
+    ownership::demand_held(&row, token, FaxState::Ready)?;
     if begun_under != token || attempt.ended_at.is_some() {
         return Err(lost(fax));
     }
@@ -49,8 +50,8 @@ pub(super) async fn end_attempt(
 
 /// The settler's end of an attempt: nobody may have claimed, renewed or settled since the orphan was read.
 pub(super) async fn settle(tx: &mut Tx, id: AttemptId, token: LeaseToken, end: &AttemptEnd, next: &Next) -> Result<()> {
-    let (attempt, fax, _) = reading::attempt(&mut tx.conn, id).await?;
-    let row = ownership::lock(tx, fax).await?;
+    let (row, attempt, _) = ownership::lock_called(tx, id).await?;
+    let fax = row.fax.id;
     if attempt.ended_at.is_some() || row.lease_token != token || row.lease_node.is_some() {
         return Err(lost(fax));
     }
@@ -71,10 +72,10 @@ pub(super) async fn end_without_call(
 }
 
 async fn close(tx: &mut Tx, attempt: &Attempt, row: &FaxRow, end: &AttemptEnd, next: &Next) -> Result<()> {
-    let fax = row.fax.id;
-    let done = sql(&CLOSE)
+    let (fax, now) = (row.fax.id, tx.now().await?);
+    let close = sql(&CLOSE)
         .bind(attempt.id.to_string())
-        .bind(tx.now.0)
+        .bind(now.0)
         .bind(end.transport.map(|transport| transport.as_str()))
         .bind(end.rate_bps)
         .bind(end.ecm)
@@ -83,59 +84,72 @@ async fn close(tx: &mut Tx, attempt: &Attempt, row: &FaxRow, end: &AttemptEnd, n
         .bind(end.q850)
         .bind(end.t30_code)
         .bind(&end.detail)
-        .bind(end.cause.map(|cause| cause.as_str()))
-        .execute(&mut tx.conn)
-        .await
-        .place("attempts.close")?;
-    demand_one(done, fax)?;
+        .bind(end.cause.map(|cause| cause.as_str()));
+    let mut asked = vec![close];
+    match next {
+        Next::Again { not_before } => asked.push(again(row, end, *not_before)?),
+        Next::Final(end) => asked.extend(finish_queries(row, end, now)?),
+    }
+    each_changes_one(tx, asked, fax).await?;
     let cause = end.cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
     let text = format!("attempt {} ended: {}{cause}", attempt.number, end.detail);
     event(tx, &fax.to_string(), Some(&attempt.node), "attempt-ended", &text).await?;
     match next {
-        Next::Again { not_before } => again(tx, row, end, *not_before).await,
-        Next::Final(end) => finish(tx, row, end).await,
+        Next::Again { not_before } => {
+            let text = format!("called again at {not_before}, from page {}", row.fax.pages_confirmed + 1);
+            event(tx, &fax.to_string(), row.lease_node.as_deref(), "waits", &text).await
+        }
+        Next::Final(end) => tell_end(tx, row, end).await,
     }
 }
 
-async fn again(tx: &mut Tx, row: &FaxRow, end: &AttemptEnd, not_before: Timestamp) -> Result<()> {
+fn again<'e>(row: &FaxRow, end: &'e AttemptEnd, not_before: Timestamp) -> Result<Query<'e>> {
     let fax = row.fax.id;
     if row.fax.page_count == Some(row.fax.pages_confirmed) {
         return Err(StoreError::Refused(format!("every page of {} is confirmed: it is sent", fax.short())));
     }
-    let done = sql(&AGAIN)
+    Ok(sql(&AGAIN)
         .bind(fax.to_string())
         .bind(row.lease_token)
         .bind(not_before.0)
         .bind(end.cause.map(|cause| cause.as_str()))
-        .bind(&end.detail)
-        .execute(&mut tx.conn)
-        .await
-        .place("faxes.again")?;
-    demand_one(done, fax)?;
-    let text = format!("called again at {not_before}, from page {}", row.fax.pages_confirmed + 1);
-    event(tx, &fax.to_string(), row.lease_node.as_deref(), "waits", &text).await
+        .bind(&end.detail))
+}
+
+/// The end of a fax whose row is locked.
+pub(super) async fn finish(tx: &mut Tx, row: &FaxRow, end: &FinalEnd) -> Result<()> {
+    let asked = finish_queries(row, end, tx.now().await?)?;
+    each_changes_one(tx, asked.into(), row.fax.id).await?;
+    tell_end(tx, row, end).await
 }
 
 /// Notice first, then the state: the trigger on the state looks for the notice.
-pub(super) async fn finish(tx: &mut Tx, row: &FaxRow, end: &FinalEnd) -> Result<()> {
+fn finish_queries<'e>(row: &FaxRow, end: &'e FinalEnd, now: Timestamp) -> Result<[Query<'e>; 2]> {
     let fax = row.fax.id;
     if end.notice.kind != NoticeKind::from(end.outcome) {
         let (kind, outcome) = (end.notice.kind, end.outcome);
         return Err(StoreError::Refused(format!("a notice of kind {kind} for a fax that ends as {outcome}")));
     }
-    owe(tx, fax, &end.notice).await?;
-    let done = sql(&FINISH)
+    let finish = sql(&FINISH)
         .bind(fax.to_string())
         .bind(row.lease_token)
         .bind(FaxState::from(end.outcome).as_str())
         .bind(end.cause.map(|cause| cause.as_str()))
         .bind(end.detail.as_deref())
-        .bind(tx.now.0)
-        .execute(&mut tx.conn)
-        .await
-        .place("faxes.finish")?;
-    demand_one(done, fax)?;
-    let (fax, node) = (fax.to_string(), row.lease_node.as_deref());
+        .bind(now.0);
+    Ok([owe(fax, &end.notice, now), finish])
+}
+
+/// Each of the queries writes one row, or the lease is lost.
+async fn each_changes_one(tx: &mut Tx, queries: Vec<Query<'_>>, fax: FaxId) -> Result<()> {
+    for done in execute_list(queries, &mut tx.conn).await {
+        demand_one(done.place("faxes.end")?, fax)?;
+    }
+    Ok(())
+}
+
+async fn tell_end(tx: &mut Tx, row: &FaxRow, end: &FinalEnd) -> Result<()> {
+    let (fax, node) = (row.fax.id.to_string(), row.lease_node.as_deref());
     event(tx, &fax, node, end.outcome.as_str(), &final_text(row, end)).await?;
     let (kind, text) = report_text(&end.notice);
     event(tx, &fax, node, kind, &text).await
@@ -164,7 +178,7 @@ fn final_text(row: &FaxRow, end: &FinalEnd) -> String {
     format!("{}{cause}{pages}{detail}", end.outcome)
 }
 
-async fn owe(tx: &mut Tx, fax: FaxId, notice: &NewNotice) -> Result<()> {
+fn owe(fax: FaxId, notice: &NewNotice, now: Timestamp) -> Query<'_> {
     let state = if notice.withheld.is_some() { NoticeState::Withheld } else { NoticeState::Owed };
     sql(&NOTICE)
         .bind(notice.id.to_string())
@@ -173,10 +187,6 @@ async fn owe(tx: &mut Tx, fax: FaxId, notice: &NewNotice) -> Result<()> {
         .bind(state.as_str())
         .bind(notice.recipient.as_deref())
         .bind(&notice.header_message_id)
-        .bind(tx.now.0)
+        .bind(now.0)
         .bind(notice.withheld.as_deref())
-        .execute(&mut tx.conn)
-        .await
-        .place("notices.owe")?;
-    Ok(())
 }

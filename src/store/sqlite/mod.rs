@@ -138,7 +138,7 @@ impl Sqlite {
         let work = async {
             // A dropped sqlx transaction is rolled back before its connection is used again.
             let snapshot = self.readers.begin().await.place(name)?;
-            let mut tx = Tx { conn: Conn::SqliteSnapshot(snapshot), now: self.clock.now() };
+            let mut tx = Tx::new(Conn::SqliteSnapshot(snapshot), Some(self.clock.now()));
             task(&mut tx).await
         };
         match tokio::time::timeout(self.statement_timeout, work).await {

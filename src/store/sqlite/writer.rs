@@ -104,7 +104,7 @@ impl Writer {
         let closing = CancellationToken::new();
         let counters = Arc::new(Counters::default());
         let engine = Engine {
-            tx: Some(Tx { conn: Conn::Sqlite(connection), now: clock.now() }),
+            tx: Some(Tx::new(Conn::Sqlite(connection), Some(clock.now()))),
             options,
             clock,
             counters: Arc::clone(&counters),
@@ -270,12 +270,12 @@ impl Engine {
         let limit = self.limit;
         if self.tx.is_none() {
             let conn = open::connect(&self.options, limit).await?;
-            self.tx = Some(Tx { conn: Conn::Sqlite(conn), now: self.clock.now() });
+            self.tx = Some(Tx::new(Conn::Sqlite(conn), Some(self.clock.now())));
         }
         let tx = self.tx.as_mut().expect("the connection was made above");
         statement(tx, BEGIN, limit).await?;
         for queued in group.drain(..) {
-            tx.now = self.clock.now();
+            tx.begin_at(self.clock.now());
             statement(tx, SAVE, limit).await?;
             let name = queued.name;
             let run = tokio::time::timeout(limit, catch_panic((queued.run)(tx)));

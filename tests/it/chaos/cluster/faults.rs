@@ -46,8 +46,9 @@ const ALWAYS: &[FaultKind] = &[
 /// Faults of a run, however long they take.
 pub(crate) const AT_LEAST: usize = 12;
 
-/// A call's lease and grace are 135 s; then the other node may call.
-const TAKEN_OVER: Duration = Duration::from_secs(180);
+/// A call's lease and grace are 135 s; then the other node may call, and has the channels of the dead one, too. What came
+/// meanwhile is called in turn.
+const TAKEN_OVER: Duration = Duration::from_secs(240);
 
 /// For an ordered end of a node: its calls end first.
 const ENDS: Duration = Duration::from_secs(150);

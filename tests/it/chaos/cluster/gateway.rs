@@ -24,7 +24,7 @@ pub(crate) const SMART_HOST: u16 = 2525;
 pub(crate) const DOCUMENTS: u16 = 9000;
 
 /// Calls at once over both nodes: a real call of some pages takes the better part of a minute.
-const CHANNELS: u32 = 64;
+const CHANNELS: u32 = 96;
 
 pub(crate) struct Gateway {
     pub(crate) host: Host,
