@@ -66,10 +66,11 @@ impl Inspection {
     /// Ends it.
     pub async fn close(self) {
         match self.looks_at {
-            LooksAt::File(Conn::Sqlite(connection)) => {
-                let _ = tokio::time::timeout(Duration::from_secs(5), connection.close()).await;
+            LooksAt::File(file) => {
+                if let Conn::Sqlite(connection) = *file {
+                    let _ = tokio::time::timeout(Duration::from_secs(5), connection.close()).await;
+                }
             }
-            LooksAt::File(_) => {}
             LooksAt::Store(store) => store.close().await,
         }
     }
