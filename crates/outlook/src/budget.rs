@@ -28,11 +28,15 @@ pub(crate) struct Budget {
     depth: usize,
 }
 
+/// What an input of so many octets may become.
+pub(crate) fn octets_max(input: usize) -> usize {
+    input.saturating_mul(GROWTH_MAX).saturating_add(OCTETS_FREE)
+}
+
 impl Budget {
     /// For an input of this many octets.
     pub(crate) fn of(input: usize) -> Self {
-        let octets = input.saturating_mul(GROWTH_MAX).saturating_add(OCTETS_FREE);
-        Self { octets, attachments: ATTACHMENTS_MAX, depth: DEPTH_MAX }
+        Self { octets: octets_max(input), attachments: ATTACHMENTS_MAX, depth: DEPTH_MAX }
     }
 
     /// Takes `count` octets.

@@ -25,6 +25,11 @@ use budget::Budget;
 /// How deep messages may lie in messages. Forwarding of forwards makes a few.
 pub const DEPTH_MAX: usize = 8;
 
+/// The most that can come out of a container of `input` octets: what [`Message::content_bytes`] never exceeds.
+pub fn content_bytes_max(input: usize) -> usize {
+    budget::octets_max(input)
+}
+
 /// Why nothing at all could be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

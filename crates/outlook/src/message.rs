@@ -8,6 +8,8 @@ use crate::rtf;
 /// A message that was opened.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Message {
+    /// What kind of item it is: `IPM.Note` is a mail, `IPM.Contact` somebody's card. Empty when it does not say.
+    pub class: String,
     /// Subject line; empty when there is none.
     pub subject: String,
     /// Who sent it.
@@ -38,6 +40,17 @@ impl Message {
             _ => None,
         });
         self.problems.iter().find(|p| p.loss == Loss::Content).into_iter().chain(nested).next()
+    }
+
+    /// Octets of all texts and files in it and in the messages within.
+    pub fn content_bytes(&self) -> usize {
+        let texts = [&self.headers, &self.plain, &self.html].into_iter().flatten().map(String::len).sum::<usize>();
+        let attached = self.attachments.iter().map(|a| match &a.content {
+            Content::File(octets) => octets.len(),
+            Content::Message(message) => message.content_bytes(),
+            Content::Missing(_) => 0,
+        });
+        texts + attached.sum::<usize>()
     }
 
     pub(crate) fn warn(&mut self, what: impl Into<String>) {
@@ -116,6 +129,7 @@ pub enum Loss {
 pub(crate) fn fill(message: &mut Message, properties: &Properties<'_>, code_page: Option<u32>, budget: &mut Budget) {
     let page = code_page_of(properties, code_page);
     let line = |id| properties.line(id, page);
+    message.class = line(id::MESSAGE_CLASS).unwrap_or_default();
     message.subject = line(id::SUBJECT).map(|s| without_prefix_mark(&s)).unwrap_or_default();
     message.from = sender(properties, page);
     message.to = line(id::DISPLAY_TO).unwrap_or_default();

@@ -7,6 +7,7 @@ use crate::codepage;
 
 /// Property ids (MS-OXPROPS §2, by their canonical names without `PidTag`).
 pub(crate) mod id {
+    pub(crate) const MESSAGE_CLASS: u16 = 0x001a;
     pub(crate) const SUBJECT: u16 = 0x0037;
     pub(crate) const CLIENT_SUBMIT_TIME: u16 = 0x0039;
     pub(crate) const SENT_REPRESENTING_NAME: u16 = 0x0042;
@@ -47,7 +48,7 @@ pub(crate) mod id {
     pub(crate) fn is_used(id: u16) -> bool {
         matches!(
             id,
-            SUBJECT | CLIENT_SUBMIT_TIME | SENT_REPRESENTING_NAME | SENT_REPRESENTING_EMAIL | TRANSPORT_HEADERS
+            MESSAGE_CLASS | SUBJECT | CLIENT_SUBMIT_TIME | SENT_REPRESENTING_NAME | SENT_REPRESENTING_EMAIL | TRANSPORT_HEADERS
                 | RECIPIENT_TYPE | SENDER_NAME | SENDER_EMAIL | DISPLAY_CC | DISPLAY_TO | DELIVERY_TIME | BODY
                 | RTF_COMPRESSED | HTML | DISPLAY_NAME | EMAIL | ATTACH_DATA..=ATTACH_FLAGS | SMTP_ADDRESS
                 | INTERNET_CODE_PAGE | MESSAGE_CODE_PAGE | SENDER_SMTP | SENT_REPRESENTING_SMTP | ATTACH_HIDDEN
@@ -117,9 +118,11 @@ pub(crate) struct Properties<'a> {
 }
 
 impl<'a> Properties<'a> {
-    /// Adds a value; the first one that says something stays.
+    /// Adds a value; the first one that says something stays, but an object takes the place of the sentence that TNEF
+    /// writers put there for readers that cannot open it.
     pub(crate) fn add(&mut self, id: u16, value: Value<'a>) {
-        if id::is_used(id) && self.values.get(&id).is_none_or(Value::is_empty) {
+        let object = matches!(value, Value::Object(_));
+        if id::is_used(id) && (object || self.values.get(&id).is_none_or(Value::is_empty)) {
             self.values.insert(id, value);
         }
     }

@@ -15,21 +15,22 @@ use crate::reader::Reader;
 /// MS-OXTNEF §2.1.3.1: 0x223E9F78.
 pub(crate) const SIGNATURE: [u8; 4] = [0x78, 0x9f, 0x3e, 0x22];
 
-/// Attributes (MS-OXTNEF §2.1.3.3): type in the upper, id in the lower half.
+/// Attributes (MS-OXTNEF §2.1.3.3) by the lower half of their tag. The upper half is a type, which writers leave out.
 mod attribute {
-    pub(super) const FROM: u32 = 0x0000_8000;
-    pub(super) const SUBJECT: u32 = 0x0001_8004;
-    pub(super) const DATE_SENT: u32 = 0x0003_8005;
-    pub(super) const DATE_RECEIVED: u32 = 0x0003_8006;
-    pub(super) const BODY: u32 = 0x0002_800c;
-    pub(super) const ATTACH_DATA: u32 = 0x0006_800f;
-    pub(super) const ATTACH_TITLE: u32 = 0x0001_8010;
-    pub(super) const ATTACH_TRANSPORT_NAME: u32 = 0x0006_9001;
-    pub(super) const ATTACH_BEGINS: u32 = 0x0006_9002;
-    pub(super) const MESSAGE_PROPERTIES: u32 = 0x0006_9003;
-    pub(super) const RECIPIENTS: u32 = 0x0006_9004;
-    pub(super) const ATTACH_PROPERTIES: u32 = 0x0006_9005;
-    pub(super) const CODE_PAGE: u32 = 0x0006_9007;
+    pub(super) const FROM: u16 = 0x8000;
+    pub(super) const SUBJECT: u16 = 0x8004;
+    pub(super) const DATE_SENT: u16 = 0x8005;
+    pub(super) const DATE_RECEIVED: u16 = 0x8006;
+    pub(super) const MESSAGE_CLASS: u16 = 0x8008;
+    pub(super) const BODY: u16 = 0x800c;
+    pub(super) const ATTACH_DATA: u16 = 0x800f;
+    pub(super) const ATTACH_TITLE: u16 = 0x8010;
+    pub(super) const ATTACH_TRANSPORT_NAME: u16 = 0x9001;
+    pub(super) const ATTACH_BEGINS: u16 = 0x9002;
+    pub(super) const MESSAGE_PROPERTIES: u16 = 0x9003;
+    pub(super) const RECIPIENTS: u16 = 0x9004;
+    pub(super) const ATTACH_PROPERTIES: u16 = 0x9005;
+    pub(super) const CODE_PAGE: u16 = 0x9007;
 }
 
 const LEVEL_MESSAGE: u8 = 1;
@@ -73,7 +74,7 @@ pub(crate) fn open(octets: &[u8], budget: &mut Budget) -> Result<Message, Error>
 
 struct Attribute<'a> {
     level: u8,
-    tag: u32,
+    tag: u16,
     data: &'a [u8],
     checksum: Option<u16>,
 }
@@ -90,7 +91,7 @@ fn next<'a>(reader: &mut Reader<'a>) -> Next<'a> {
         Some([level @ (LEVEL_MESSAGE | LEVEL_ATTACHMENT)]) => *level,
         _ => return Next::Garbage,
     };
-    let (Some(tag), Some(length)) = (reader.u32(), reader.u32()) else { return Next::Garbage };
+    let (Some(tag), Some(_type), Some(length)) = (reader.u16(), reader.u16(), reader.u32()) else { return Next::Garbage };
     match reader.bytes(usize::try_from(length).unwrap_or(usize::MAX)) {
         // The very last checksum may be missing: nothing depends on it.
         Some(data) => Next::Attribute(Attribute { level, tag, data, checksum: reader.u16() }),
@@ -127,10 +128,11 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn of_message(&mut self, tag: u32, data: &'a [u8]) {
+    fn of_message(&mut self, tag: u16, data: &'a [u8]) {
         let narrow = |octets: &'a [u8]| Value::Narrow(Cow::Borrowed(octets));
         match tag {
             attribute::CODE_PAGE => self.code_page = Reader::new(data).u32(),
+            attribute::MESSAGE_CLASS => self.properties.add(id::MESSAGE_CLASS, narrow(data)),
             attribute::SUBJECT => self.properties.add(id::SUBJECT, narrow(data)),
             attribute::BODY => self.properties.add(id::BODY, narrow(data)),
             attribute::DATE_SENT => self.date(id::CLIENT_SUBMIT_TIME, data),
@@ -152,7 +154,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn of_attachment(&mut self, tag: u32, data: &'a [u8]) {
+    fn of_attachment(&mut self, tag: u16, data: &'a [u8]) {
         if tag == attribute::ATTACH_BEGINS || self.attachments.is_empty() {
             // MS-OXTNEF §2.1.3.3.14: it comes first of each attachment. Writers exist that leave it out.
             self.attachments.push(Properties::default());
@@ -197,11 +199,10 @@ impl<'a> Stream<'a> {
     /// damage.
     fn garbage(&mut self, rest: &[u8]) {
         let begins = |window: &[u8]| {
-            let tag = [attribute::ATTACH_BEGINS, attribute::ATTACH_DATA, attribute::ATTACH_PROPERTIES]
-                .map(u32::to_le_bytes)
-                .into_iter()
-                .any(|tag| window[1..] == tag);
-            window[0] == LEVEL_ATTACHMENT && tag
+            let [LEVEL_ATTACHMENT, low, high, kind, 0] = *window else { return false };
+            let tag = u16::from_le_bytes([low, high]);
+            let known = [attribute::ATTACH_BEGINS, attribute::ATTACH_DATA, attribute::ATTACH_PROPERTIES];
+            known.contains(&tag) && matches!(kind, 0 | 6)
         };
         if rest.windows(5).any(begins) {
             self.message.lose("the TNEF stream is damaged before its last attachment");
