@@ -126,7 +126,11 @@ impl<'a> Compound<'a> {
     }
 
     fn sectors_of(&self, start: u32, size: usize) -> Option<Vec<u8>> {
-        let mut octets = Vec::with_capacity(size.min(self.file.len()));
+        // A chain in a circle would go on for as long as the size says.
+        if size > self.file.len() {
+            return None;
+        }
+        let mut octets = Vec::with_capacity(size);
         let mut sector = start;
         while octets.len() < size {
             let index = index(sector)?;

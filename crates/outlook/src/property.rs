@@ -48,10 +48,31 @@ pub(crate) mod id {
     pub(crate) fn is_used(id: u16) -> bool {
         matches!(
             id,
-            MESSAGE_CLASS | SUBJECT | CLIENT_SUBMIT_TIME | SENT_REPRESENTING_NAME | SENT_REPRESENTING_EMAIL | TRANSPORT_HEADERS
-                | RECIPIENT_TYPE | SENDER_NAME | SENDER_EMAIL | DISPLAY_CC | DISPLAY_TO | DELIVERY_TIME | BODY
-                | RTF_COMPRESSED | HTML | DISPLAY_NAME | EMAIL | ATTACH_DATA..=ATTACH_FLAGS | SMTP_ADDRESS
-                | INTERNET_CODE_PAGE | MESSAGE_CODE_PAGE | SENDER_SMTP | SENT_REPRESENTING_SMTP | ATTACH_HIDDEN
+            MESSAGE_CLASS
+                | SUBJECT
+                | CLIENT_SUBMIT_TIME
+                | SENT_REPRESENTING_NAME
+                | SENT_REPRESENTING_EMAIL
+                | TRANSPORT_HEADERS
+                | RECIPIENT_TYPE
+                | SENDER_NAME
+                | SENDER_EMAIL
+                | DISPLAY_CC
+                | DISPLAY_TO
+                | DELIVERY_TIME
+                | BODY
+                | RTF_COMPRESSED
+                | HTML
+                | DISPLAY_NAME
+                | EMAIL
+                | ATTACH_DATA
+                ..=ATTACH_FLAGS
+                    | SMTP_ADDRESS
+                    | INTERNET_CODE_PAGE
+                    | MESSAGE_CODE_PAGE
+                    | SENDER_SMTP
+                    | SENT_REPRESENTING_SMTP
+                    | ATTACH_HIDDEN
         )
     }
 }

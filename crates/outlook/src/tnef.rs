@@ -91,7 +91,9 @@ fn next<'a>(reader: &mut Reader<'a>) -> Next<'a> {
         Some([level @ (LEVEL_MESSAGE | LEVEL_ATTACHMENT)]) => *level,
         _ => return Next::Garbage,
     };
-    let (Some(tag), Some(_type), Some(length)) = (reader.u16(), reader.u16(), reader.u32()) else { return Next::Garbage };
+    let (Some(tag), Some(_type), Some(length)) = (reader.u16(), reader.u16(), reader.u32()) else {
+        return Next::Garbage;
+    };
     match reader.bytes(usize::try_from(length).unwrap_or(usize::MAX)) {
         // The very last checksum may be missing: nothing depends on it.
         Some(data) => Next::Attribute(Attribute { level, tag, data, checksum: reader.u16() }),
