@@ -147,9 +147,8 @@ impl<'a> Stream<'a> {
                 }
             }
             attribute::MESSAGE_PROPERTIES => {
-                if read_properties(&mut Reader::new(data), &mut self.properties).is_none() {
-                    self.message.lose("the message's properties are damaged");
-                }
+                let whole = read_properties(&mut Reader::new(data), &mut self.properties);
+                whole.unwrap_or_else(|| self.message.lose("the message's properties are damaged"));
             }
             attribute::RECIPIENTS => self.recipients(data),
             _ => {}
@@ -169,10 +168,11 @@ impl<'a> Stream<'a> {
             }
             attribute::ATTACH_DATA => properties.add(id::ATTACH_DATA, Value::Binary(Cow::Borrowed(data))),
             attribute::ATTACH_PROPERTIES => {
-                if read_properties(&mut Reader::new(data), properties).is_none() {
-                    let number = self.attachments.len();
+                let whole = read_properties(&mut Reader::new(data), properties);
+                let number = self.attachments.len();
+                whole.unwrap_or_else(|| {
                     self.message.lose(format!("the properties of attachment {number} are damaged"));
-                }
+                });
             }
             _ => {}
         }

@@ -1,5 +1,7 @@
 //! Containers as they occur, and as they should not.
 
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
 mod writer;
 
 use std::fs;

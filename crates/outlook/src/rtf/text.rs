@@ -136,10 +136,8 @@ impl Machine {
             }
             Token::Close => {
                 self.skip = 0;
-                match self.stack.pop() {
-                    Some(outer) => self.group = outer,
-                    None => self.cut = true,
-                }
+                // One too many hides nothing.
+                self.group = self.stack.pop().unwrap_or(self.group);
             }
             Token::Text(_) | Token::Hex(_) if self.skip > 0 => self.skip -= 1,
             Token::Text(octet) | Token::Hex(octet) => self.octet(octet),
@@ -347,7 +345,7 @@ mod tests {
         assert_eq!(read(br"{\rtf1 x{\pict\pngblip 8950}}").pictures, 1);
         assert_eq!(read(br"{\rtf1 x{\*\shppict{\pict\pngblip 8950}}}").pictures, 1);
         assert!(read(br"{\rtf1 x{\b y}").cut);
-        assert!(read(br"{\rtf1 x}}").cut);
+        assert!(!read(br"{\rtf1 x}}").cut);
         assert!(read("{".repeat(DEPTH_MAX * 2).as_bytes()).cut);
         assert!(!read(br"{\rtf1 x}").cut);
     }

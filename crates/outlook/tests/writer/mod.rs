@@ -1,6 +1,5 @@
 //! Writes TNEF streams and `.msg` files for tests, from the standards and not from the reader.
-#![expect(clippy::allow_attributes, reason = "which half is unused differs from one test program to the next")]
-#![allow(dead_code, clippy::unwrap_used, reason = "it is part of tests, each of which uses another half of it")]
+#![expect(clippy::unwrap_used, reason = "it is part of tests")]
 
 pub(crate) const INTERFACE_MESSAGE: [u8; 16] = [7, 3, 2, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0x46];
 
