@@ -1,5 +1,4 @@
 //! Writes TNEF streams and `.msg` files for tests, from the standards and not from the reader.
-#![expect(clippy::unwrap_used, reason = "it is part of tests")]
 
 pub(crate) const INTERFACE_MESSAGE: [u8; 16] = [7, 3, 2, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0x46];
 
