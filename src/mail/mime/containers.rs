@@ -80,7 +80,8 @@ enum Container {
 fn container(attachment: &Attachment) -> Option<Container> {
     const COMPOUND_FILE: [u8; 8] = [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
     let name = attachment.name.to_ascii_lowercase();
-    let anonymous = attachment.media == "application/octet-stream";
+    // What programs make of a mail that lies in a folder as a file; a text under that name comes out as a text.
+    let mail_file = matches!(attachment.media.as_str(), "application/octet-stream" | "text/plain");
     match attachment.media.as_str() {
         "application/ms-tnef" | "application/vnd.ms-tnef" => Some(Container::Tnef),
         _ if outlook::is_tnef(&attachment.bytes) || name == "winmail.dat" => Some(Container::Tnef),
@@ -88,7 +89,7 @@ fn container(attachment: &Attachment) -> Option<Container> {
         _ if name.ends_with(".msg") && attachment.bytes.starts_with(&COMPOUND_FILE) => Some(Container::Msg),
         // RFC 6532 §3.7: message/global is the same with UTF-8 in its header.
         "message/rfc822" | "message/global" => Some(Container::Mail),
-        _ if anonymous && name.ends_with(".eml") => Some(Container::Mail),
+        _ if mail_file && name.ends_with(".eml") => Some(Container::Mail),
         _ => None,
     }
 }

@@ -10,7 +10,7 @@ fn carrying(text: &str, media: &str, name: &str, octets: &[u8]) -> Vec<u8> {
     let coded = data_encoding::BASE64.encode(octets);
     format!(
         "Subject: outer\r\nContent-Type: multipart/mixed; boundary=B\r\n\r\n--B\r\n\r\n{text}\r\n--B\r\n\
-         Content-Type: {media}; name=\"{name}\"\r\nContent-Transfer-Encoding: base64\r\n\r\n{coded}\r\n--B--\r\n"
+         Content-Type: {media}; name=\"{name}\"\r\nContent-Disposition: attachment\r\nContent-Transfer-Encoding: base64\r\n\r\n{coded}\r\n--B--\r\n"
     )
     .into_bytes()
 }
@@ -96,8 +96,12 @@ fn an_attached_mail_becomes_its_text_under_a_heading_and_then_its_attachments() 
                 Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\nContent-Type: multipart/mixed; boundary=C\r\n\r\n\
                 --C\r\n\r\nhello\r\n--C\r\nContent-Type: application/pdf; name=in.pdf\r\n\r\n%PDF\r\n--C--\r\n";
     let heading = "From: Anna <a@x.test>\nTo: b@y.test\nDate: Mon, 2 Nov 2026 10:00:00 +0100\nSubject: Grüße\n\nhello";
-    for (media, name) in [("message/rfc822", "fwd.eml"), ("message/global", "x"), ("application/octet-stream", "A.EML")]
-    {
+    for (media, name) in [
+        ("message/rfc822", "fwd.eml"),
+        ("message/global", "x"),
+        ("application/octet-stream", "A.EML"),
+        ("text/plain", "b.eml"),
+    ] {
         let mail = opened("outer text", media, name, mail.as_bytes());
         assert_eq!(plain(&mail), "outer text");
         let expected = [(name, "text/plain", heading.to_owned()), ("in.pdf", "application/pdf", "%PDF".to_owned())];
