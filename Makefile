@@ -1,5 +1,5 @@
 # The commands of this project. `make demo` and `make test` need Debian 12 and Rust; they install the rest.
-.PHONY: help demo test build check deny packages bench-lines bench-intake chaos chaos-seeds chaos-local chaos-negative install packaging-check bench-store simulate-day
+.PHONY: help demo test build check deny packages bench-lines bench-intake chaos chaos-seeds chaos-local chaos-negative install packaging-check bench-store simulate-day fuzz outlook-check
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -75,3 +75,10 @@ bench-store: packages ## durable transitions beside the bare commit rate of the 
 
 simulate-day: ## a day of a million faxes on paper: queues, channels, store, losses (ARGS="--faxes 3M --lose primary")
 	@tests/perf/simulate-day $(ARGS)
+
+fuzz: ## feed a parser with what its coverage suggests; inputs that matter are kept (TARGET=tnef SECONDS=600)
+	@fuzz/run $(or $(TARGET),tnef) $(or $(SECONDS),60)
+
+outlook-check: ## TNEF and .msg samples beside tnefparse and extract-msg (SAMPLES="folder …")
+	@cargo build --quiet -p outlook --example unpack
+	@crates/outlook/tests/oracle $(SAMPLES)

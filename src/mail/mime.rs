@@ -1,13 +1,15 @@
 //! A mail's octets in; its text, attachments and the header fields that matter out.
 //!
-//! Nothing is lost silently: what cannot be read is an error that names the part. Four steps: [`header`] splits the
+//! Nothing is lost silently: what cannot be read is an error that names the part. Five steps: [`header`] splits the
 //! header block into fields, [`tree`] cuts the parts at their boundaries, [`transfer`] undoes base64 and
-//! quoted-printable, [`text`] turns octets into Unicode; [`select`] then decides what is text and what is attachment.
+//! quoted-printable, [`text`] turns octets into Unicode; [`select`] then decides what is text and what is attachment;
+//! [`containers`] opens the attachments that are mails themselves.
 //! RFC 5322, 2045-2047, 2231, 2387 (related), 3676 (flowed), 1847 (signed, encrypted).
 //!
 //! mailparse reads parameters and address lists. The cutting of parts is ours, because mailparse takes each line that
 //! begins with the boundary for a boundary and loses the rest of that line, and because depth, count and size need limits.
 
+mod containers;
 mod header;
 mod select;
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod tree;
 pub(crate) use header::clean;
 
 use crate::domain::Cause;
+use containers::Opening;
 use header::Field;
 use tree::Budget;
 
@@ -111,7 +114,7 @@ pub fn read(raw: &[u8]) -> Result<Mail, MimeError> {
     let mut mail = from_header(&root.fields);
     // RFC 3834 §2: a report is an automatic mail whether or not it says so.
     mail.automatic |= root.media.kind == "multipart/report";
-    let content = select::select(&root)?;
+    let content = containers::content(&root, &mut Opening::new(raw.len(), budget))?;
     mail.body = content.body;
     mail.attachments = content.attachments;
     mail.left_out = content.left_out;

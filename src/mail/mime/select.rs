@@ -249,8 +249,17 @@ fn content_id(part: &Part<'_>) -> Option<String> {
     part.field("content-id").map(|f| bare_id(&f.text())).filter(|id| !id.is_empty())
 }
 
+/// Whether a file of a container would pass for a signature's logo, as [`Sorter::leave_out`] has it.
+pub(super) fn is_logo(media: &str, name: &str, size_bytes: usize) -> bool {
+    const EXTENSIONS: [&str; 5] = [".png", ".gif", ".jpg", ".jpeg", ".bmp"];
+    let named = || EXTENSIONS.iter().any(|e| name.to_ascii_lowercase().ends_with(e));
+    let picture = media.starts_with("image/") || media == "application/octet-stream" && named();
+    // Base64 makes 4 octets of 3.
+    picture && size_bytes.saturating_mul(4) / 3 <= LOGO_BYTES_MAX
+}
+
 /// RFC 2392: `cid:` and the id, some characters as `%40`.
-fn refers_to(html: &str, id: &str) -> bool {
+pub(super) fn refers_to(html: &str, id: &str) -> bool {
     let escaped = id.replace('@', "%40");
     let is_cid = |before: &[u8]| before.len() >= 4 && before[before.len() - 4..].eq_ignore_ascii_case(b"cid:");
     let names = |id: &str| html.match_indices(id).any(|(at, _)| is_cid(&html.as_bytes()[..at]));

@@ -335,7 +335,6 @@ fn further_texts_and_everything_else_are_attachments_in_order() {
             "Content-Type: text/plain\nContent-Disposition: inline; filename=notes.txt\n\nnotes",
             "Content-Type: message/rfc822\n\nSubject: forwarded\n\ninner",
             "Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nU3ViamVjdDogeA==",
-            "Content-Type: application/ms-tnef; name=winmail.dat\n\nx",
             "Content-Type: text/calendar\n\nBEGIN:VCALENDAR",
             "Content-Type: pdf\n\nx",
             "Content-Type: application/pdf\nContent-Disposition: inline\n\n",
@@ -348,17 +347,17 @@ fn further_texts_and_everything_else_are_attachments_in_order() {
             ("a.pdf", "application/pdf"),
             ("attachment 2", "text/plain"),
             ("notes.txt", "text/plain"),
-            ("attachment 4", "message/rfc822"),
-            ("attachment 5", "message/rfc822"),
-            ("winmail.dat", "application/ms-tnef"),
-            ("attachment 7", "text/calendar"),
-            ("attachment 8", "application/octet-stream"),
-            ("attachment 9", "application/pdf"),
+            ("attachment 4", "text/plain"),
+            ("attachment 5", "text/plain"),
+            ("attachment 6", "text/calendar"),
+            ("attachment 7", "application/octet-stream"),
+            ("attachment 8", "application/pdf"),
         ]
     );
     assert_eq!(mail.attachments[1].charset.as_deref(), Some("utf-8"));
-    assert_eq!(mail.attachments[4].bytes, b"Subject: x");
-    assert!(mail.attachments[8].bytes.is_empty(), "an empty attachment is an attachment");
+    assert_eq!(mail.attachments[3].bytes, b"Subject: forwarded\n\ninner");
+    assert_eq!(mail.attachments[4].bytes, b"Subject: x\n\n");
+    assert!(mail.attachments[7].bytes.is_empty(), "an empty attachment is an attachment");
 }
 
 #[test]
@@ -464,7 +463,8 @@ fn counts_and_sizes_have_limits() {
 #[test]
 fn a_digest_holds_messages() {
     let mail = mail(&multipart("digest", &["\nSubject: inner\n\nx"]));
-    assert_eq!(names(&mail), [("attachment 1", "message/rfc822")]);
+    assert_eq!(names(&mail), [("attachment 1", "text/plain")]);
+    assert_eq!(mail.attachments[0].bytes, b"Subject: inner\n\nx");
 }
 
 proptest::proptest! {

@@ -6,7 +6,7 @@
 use super::header::{self, Field, Structured};
 use super::{MimeError, transfer};
 
-/// Multiparts in multiparts. Mail programs make 5 at most, forwarding adds none: message/rfc822 is not opened.
+/// Multiparts in multiparts. Mail programs make 5 at most, forwarding adds none: attached mails count by themselves.
 const DEPTH_MAX: usize = 32;
 /// Parts of one mail.
 const PARTS_MAX: usize = 500;
@@ -24,6 +24,15 @@ pub(super) struct Budget {
 }
 
 impl Budget {
+    /// Counts one part, of the mail or of a container in it.
+    pub(super) fn spend_part(&mut self) -> Result<(), MimeError> {
+        self.parts += 1;
+        if self.parts > PARTS_MAX {
+            return Err(MimeError::unsupported(format!("the mail has too many parts: {PARTS_MAX} are allowed")));
+        }
+        Ok(())
+    }
+
     /// Counts one field of a header.
     pub(super) fn spend_header(&mut self, name: &[u8], bytes: usize, field_bytes_max: usize) -> Result<(), MimeError> {
         if bytes > field_bytes_max {
@@ -119,10 +128,7 @@ fn parse_part<'a>(
     depth: usize,
     budget: &mut Budget,
 ) -> Result<Part<'a>, MimeError> {
-    budget.parts += 1;
-    if budget.parts > PARTS_MAX {
-        return Err(MimeError::unsupported(format!("the mail has too many parts: {PARTS_MAX} are allowed")));
-    }
+    budget.spend_part()?;
     let (fields, body) = header::split(raw, budget)?;
     let media = media_of(&fields, default_media)?;
     let disposition = fields.iter().find(|f| f.name == "content-disposition").map(Field::structured).transpose()?;
