@@ -17,6 +17,7 @@ pub mod mail;
 pub mod maintain;
 pub mod proxy;
 pub mod render;
+pub mod senders;
 pub mod store;
 pub mod telemetry;
 pub mod work;

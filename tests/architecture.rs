@@ -10,7 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const STAGES: &[&str] = &["intake", "render", "line", "deliver", "console", "maintain"];
-const SERVICES: &[&str] = &["mail", "documents", "store", "work", "telemetry", "config", "lifecycle", "proxy"];
+const SERVICES: &[&str] =
+    &["mail", "documents", "store", "work", "telemetry", "config", "lifecycle", "proxy", "senders"];
 
 /// Every Rust source below a folder, with its text.
 fn sources(below: &str) -> Vec<(PathBuf, String)> {

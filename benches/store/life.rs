@@ -144,7 +144,7 @@ impl Worker {
         let store = Arc::clone(&self.store);
         match self.timed("submit", store.submit(mail()?)).await? {
             Submitted::Accepted { .. } => {}
-            Submitted::Duplicate { message } => return Err(format!("a new mail is {message} already").into()),
+            refused => return Err(format!("a new mail without a limit is refused: {refused:?}").into()),
         }
         let work = self.claim_render().await?;
         for (fax, token) in &work.faxes {
@@ -267,6 +267,7 @@ fn mail() -> Result<NewMessage> {
             media: "message/rfc822".to_owned(),
             placement: Placement { inline: Some(bytes), ..Placement::default() },
         },
+        submitter: None,
         faxes: vec![NewFax {
             id: fax,
             recipient: format!("{number}@fax.example.com"),

@@ -58,6 +58,8 @@ CREATE TABLE messages (
     automatic          boolean          NOT NULL,
     options            jsonb            NOT NULL,
     raw_document       text COLLATE "C" NOT NULL REFERENCES documents (key),
+    identity           text COLLATE "C" CHECK (length(identity) BETWEEN 1 AND 128), -- on whose account it goes
+    billing            text             CHECK (length(billing) BETWEEN 1 AND 128),
     accepted_at        bigint           NOT NULL
 );
 
@@ -127,6 +129,7 @@ CREATE INDEX faxes_ordered ON faxes (id) WHERE ordered IS NOT NULL;
 CREATE UNIQUE INDEX faxes_retried ON faxes (retry_of) WHERE retry_of IS NOT NULL;
 CREATE INDEX faxes_of_document ON faxes (document) WHERE document IS NOT NULL;
 CREATE INDEX messages_of_document ON messages (raw_document);
+CREATE INDEX messages_of_identity ON messages (identity, accepted_at) WHERE identity IS NOT NULL;
 CREATE INDEX messages_with_key ON messages (accepted_at) WHERE idem_key IS NOT NULL;
 CREATE INDEX messages_by_age ON messages (accepted_at);
 CREATE INDEX faxes_on_legal_hold ON faxes (id) WHERE legal_hold;
@@ -319,6 +322,43 @@ CREATE TABLE secrets (
     value              bytea            NOT NULL CHECK (octet_length(value) BETWEEN 16 AND 1024),
     made_at            bigint           NOT NULL
 );
+
+-- Who may log in. No password is here, and nothing that a login could be made from.
+CREATE TABLE accounts (
+    name               text COLLATE "C" NOT NULL PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 128),
+    password           text             NOT NULL CHECK (password LIKE '$argon2id$%'),
+    scram_salt         bytea            NOT NULL CHECK (octet_length(scram_salt) >= 16),
+    scram_iterations   bigint           NOT NULL CHECK (scram_iterations >= 4096),   -- RFC 7677 section 4
+    scram_stored_key   bytea            NOT NULL CHECK (octet_length(scram_stored_key) = 32),
+    scram_server_key   bytea            NOT NULL CHECK (octet_length(scram_server_key) = 32),
+    policy             text             NOT NULL CHECK (policy::jsonb IS NOT NULL),  -- what it may send, as JSON
+    made_at            bigint           NOT NULL,
+    made_by            text             NOT NULL
+);
+
+-- Logins that failed, by name and by network, until they are long enough ago.
+CREATE TABLE login_failures (
+    what               text COLLATE "C" NOT NULL PRIMARY KEY CHECK (length(what) BETWEEN 1 AND 400),
+    failures           bigint           NOT NULL CHECK (failures >= 1),
+    last_at            bigint           NOT NULL
+);
+
+CREATE INDEX login_failures_old ON login_failures (last_at);
+
+-- A row for each identity that submits under a limit: whoever counts its faxes locks it first.
+CREATE TABLE submitters (
+    identity           text COLLATE "C" NOT NULL PRIMARY KEY
+);
+
+-- Signatures that let a mail in, by the number they let it fax: each does so once.
+CREATE TABLE signatures (
+    signature          bytea            NOT NULL CHECK (octet_length(signature) = 32),
+    number             text COLLATE "C" NOT NULL CHECK (number LIKE '+%'),
+    seen_at            bigint           NOT NULL,
+    PRIMARY KEY (signature, number)
+);
+
+CREATE INDEX signatures_old ON signatures (seen_at);
 
 -- What one node does for all of them, while its lease lasts.
 CREATE TABLE duties (

@@ -51,6 +51,8 @@ CREATE TABLE messages (
     automatic         INTEGER NOT NULL CHECK (automatic IN (0, 1)),
     options           TEXT    NOT NULL CHECK (json_valid(options)),
     raw_document      TEXT    NOT NULL REFERENCES documents (key),
+    identity          TEXT    CHECK (length(identity) BETWEEN 1 AND 128), -- on whose account it goes
+    billing           TEXT    CHECK (length(billing) BETWEEN 1 AND 128),
     accepted_at       INTEGER NOT NULL
 ) STRICT;
 
@@ -119,6 +121,7 @@ CREATE INDEX faxes_ordered ON faxes (id) WHERE ordered IS NOT NULL;
 CREATE UNIQUE INDEX faxes_retried ON faxes (retry_of) WHERE retry_of IS NOT NULL;
 CREATE INDEX faxes_of_document ON faxes (document) WHERE document IS NOT NULL;
 CREATE INDEX messages_of_document ON messages (raw_document);
+CREATE INDEX messages_of_identity ON messages (identity, accepted_at) WHERE identity IS NOT NULL;
 CREATE INDEX messages_with_key ON messages (accepted_at) WHERE idem_key IS NOT NULL;
 CREATE INDEX messages_by_age ON messages (accepted_at);
 CREATE INDEX faxes_on_legal_hold ON faxes (id) WHERE legal_hold = 1;
@@ -308,6 +311,43 @@ CREATE TABLE secrets (
     value   BLOB    NOT NULL CHECK (length(value) BETWEEN 16 AND 1024),
     made_at INTEGER NOT NULL
 ) STRICT;
+
+-- Who may log in. No password is here, and nothing that a login could be made from.
+CREATE TABLE accounts (
+    name             TEXT    NOT NULL PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 128),
+    password         TEXT    NOT NULL CHECK (password LIKE '$argon2id$%'),
+    scram_salt       BLOB    NOT NULL CHECK (length(scram_salt) >= 16),
+    scram_iterations INTEGER NOT NULL CHECK (scram_iterations >= 4096),          -- RFC 7677 section 4
+    scram_stored_key BLOB    NOT NULL CHECK (length(scram_stored_key) = 32),
+    scram_server_key BLOB    NOT NULL CHECK (length(scram_server_key) = 32),
+    policy           TEXT    NOT NULL CHECK (json_valid(policy)),                -- what it may send, as JSON
+    made_at          INTEGER NOT NULL,
+    made_by          TEXT    NOT NULL
+) STRICT;
+
+-- Logins that failed, by name and by network, until they are long enough ago.
+CREATE TABLE login_failures (
+    what     TEXT    NOT NULL PRIMARY KEY CHECK (length(what) BETWEEN 1 AND 400),
+    failures INTEGER NOT NULL CHECK (failures >= 1),
+    last_at  INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX login_failures_old ON login_failures (last_at);
+
+-- A row for each identity that submits under a limit: whoever counts its faxes locks it first.
+CREATE TABLE submitters (
+    identity TEXT NOT NULL PRIMARY KEY
+) STRICT;
+
+-- Signatures that let a mail in, by the number they let it fax: each does so once.
+CREATE TABLE signatures (
+    signature BLOB    NOT NULL CHECK (length(signature) = 32),
+    number    TEXT    NOT NULL CHECK (number LIKE '+%'),
+    seen_at   INTEGER NOT NULL,
+    PRIMARY KEY (signature, number)
+) STRICT;
+
+CREATE INDEX signatures_old ON signatures (seen_at);
 
 -- What one node does for all of them, while its lease lasts.
 CREATE TABLE duties (

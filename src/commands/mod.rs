@@ -8,6 +8,7 @@
 //! Every refusal says cause and fix and ends in one of the exit codes of [`Exit`]. Results go to standard output, all
 //! else to standard error.
 
+mod account;
 mod backup;
 mod client;
 mod compose;
@@ -124,6 +125,8 @@ enum Command {
     #[command(subcommand)]
     Node(node::NodeCommand),
     #[command(subcommand)]
+    Account(account::AccountCommand),
+    #[command(subcommand)]
     Config(config::ConfigCommand),
     Log(log::LogArgs),
     Status(status::StatusArgs),
@@ -218,6 +221,7 @@ fn run(cli: Cli) -> exit::Outcome {
             Command::Inbound(command) => Box::pin(inbound::run(command, place, out)).await,
             Command::Dial(command) => dial::run(command, &place, out),
             Command::Node(command) => Box::pin(node::run(command, place, out)).await,
+            Command::Account(command) => Box::pin(account::run(command, place, out)).await,
             Command::Config(command) => config::run(command, &place, out),
             Command::Log(args) => Box::pin(log::run(args, place, out)).await,
             Command::Status(args) => Box::pin(status::run(args, place, out)).await,

@@ -29,6 +29,8 @@ use crate::line::{self, LineAgent};
 use crate::mail::bounce::ReturnPaths;
 use crate::maintain::retention::Retention;
 use crate::render::{RenderSettings, Renderer};
+use crate::senders::authenticity::Authenticator;
+use crate::senders::{Fetch, KeySource, Logins};
 use crate::store::{Instead, Owner, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::work::{self, Hint, Leases, Pace, Progress, WorkError, Worker};
@@ -251,6 +253,24 @@ fn start_render(life: &mut Lifecycle, parts: &Parts, hints: &Hints) {
     });
 }
 
+/// Logins where there is TLS to protect them, and proofs of mails where a domain is let in.
+async fn who_may_submit(mut intake: Intake, parts: &Parts) -> Result<Intake, Failed> {
+    let config = &parts.config;
+    if config.smtp.tls.is_some() {
+        let keys = config.senders.oauth2.as_ref().map(|oauth2| KeySource::new(&oauth2.keys)).transpose();
+        let keys = keys.map_err(|why| unusable("smtp.oauth2.keys", &why))?;
+        let keys = keys.map(|source| Arc::new(source) as Arc<dyn Fetch>);
+        let (store, clock) = (Arc::clone(&parts.store), Arc::clone(&parts.clock));
+        let logins = Logins::open(&config.senders, keys, store, clock).await;
+        intake = intake.with_accounts(Arc::new(logins.map_err(|error| unusable("logins", &error))?));
+    }
+    if intake.settings.senders.any_domain() {
+        let authenticator = Authenticator::new(&config.domain, &config.senders.resolvers);
+        intake = intake.with_authenticator(Arc::new(authenticator.map_err(|why| unusable("smtp.resolvers", &why))?));
+    }
+    Ok(intake)
+}
+
 async fn start_intake(life: &mut Lifecycle, parts: &Parts, hints: &Hints) -> Result<Arc<Intake>, Failed> {
     let accepted = Arc::new(Notify::new());
     let intake = Intake::new(
@@ -262,7 +282,15 @@ async fn start_intake(life: &mut Lifecycle, parts: &Parts, hints: &Hints) -> Res
         parts.returns.clone(),
         Arc::clone(&accepted),
     );
-    let intake = Arc::new(intake.map_err(|error| unusable("intake", &error))?);
+    let mut intake = intake.map_err(|error| unusable("intake", &error))?;
+    if let Some(files) = parts.config.smtp.tls.clone().filter(|_| parts.config.roles.contains(&Role::Smtp)) {
+        let tls = intake::tls::Tls::open(files).map_err(|error| unusable("smtp.tls", &error))?;
+        intake = intake.with_tls(Arc::new(tls));
+    }
+    if parts.config.roles.contains(&Role::Smtp) {
+        intake = who_may_submit(intake, parts).await?;
+    }
+    let intake = Arc::new(intake);
     let hint = hints.render.clone();
     tokio::spawn(async move {
         loop {

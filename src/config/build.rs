@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::check::{Checked, Found, Value, nearest};
+use super::forbidden::DoNotFax;
 use super::keys::{self, Kind};
 use super::model::{
     BucketConfig, Config, DOCUMENTS_FIX, Database, DeliveryConfig, DeliveryTarget, DialConfig, DocumentsPlace,
     InboundConfig, PostgresConfig, RenderConfig, RetainConfig, RetryConfig, RetryRule, Role, RouteConfig, SipConfig,
-    SmtpConfig, StoreConfig, T38Config, WebConfig,
+    SmtpConfig, SmtpTlsConfig, StoreConfig, T38Config, WebConfig,
 };
 use super::report::{Place, Problem};
+use super::senders::{AccountConfig, OAuth2Config, Policy, Proof, SenderConfig, SendersConfig};
 use super::values;
 use crate::domain::ReceivedFormat;
 use crate::domain::inbound::Rule;
@@ -63,6 +65,7 @@ impl Build<'_> {
             },
             drain_grace: self.values.contains_key("drain_grace").then(|| self.duration("drain_grace")),
             smtp: self.smtp(),
+            senders: self.senders(),
             render: self.render(),
             delivery: self.delivery(&domain, &roles),
             inbound: self.inbound(),
@@ -151,16 +154,121 @@ impl Build<'_> {
         Some(self.number(path)).filter(|limit| *limit > 0)
     }
 
-    fn smtp(&self) -> SmtpConfig {
+    fn smtp(&mut self) -> SmtpConfig {
+        let (mut relay, mut relay_certificates) = (Vec::new(), Vec::new());
+        for entry in self.texts("smtp.relay").iter().filter_map(|text| values::relay(text).ok()) {
+            match entry {
+                values::Relay::Network(network) => relay.push(network),
+                values::Relay::Certificate(name) => relay_certificates.push(name),
+                // These are senders of their own: only the whole mail proves them.
+                values::Relay::Domain(_) => {}
+            }
+        }
         SmtpConfig {
             listen: self.texts("smtp.listen").iter().filter_map(|text| text.parse().ok()).collect(),
-            relay: self.texts("smtp.relay").iter().filter_map(|text| values::relay(text).ok()).collect(),
+            listen_tls: self.texts("smtp.listen_tls").iter().filter_map(|text| text.parse().ok()).collect(),
+            tls: self.smtp_tls(),
+            relay,
+            relay_certificates,
+            xclient_from: self.networks("smtp.xclient_from"),
             proxy_protocol_from: self.networks("smtp.proxy_protocol_from"),
             senders: self.texts("smtp.senders"),
             max_size_bytes: self.size("smtp.max_size"),
             max_recipients: self.count("smtp.max_recipients"),
             max_connections: self.count("smtp.max_connections"),
+            max_connections_per_client: self.count("smtp.max_connections_per_client"),
         }
+    }
+
+    fn senders(&mut self) -> SendersConfig {
+        let proofs = |texts: Vec<String>| -> Vec<Proof> {
+            texts.iter().filter_map(|text| values::relay(text).ok()).map(Proof::from).collect()
+        };
+        let mut senders = BTreeMap::new();
+        for name in self.names("sender") {
+            let table = format!("sender.{name}");
+            let relay = proofs(self.texts(&format!("{table}.relay")));
+            if relay.is_empty() {
+                self.missing(&table, "relay", "sender.*.relay");
+            }
+            senders.insert(format!("sender:{name}"), SenderConfig { relay, policy: self.policy(&table) });
+        }
+        let domains = proofs(self.texts("smtp.relay")).into_iter();
+        for proof in domains.filter(|proof| matches!(proof, Proof::Dkim(_) | Proof::Spf(_))) {
+            let sender = SenderConfig { relay: vec![proof.clone()], policy: Policy::default() };
+            senders.insert(proof.to_string(), sender);
+        }
+        let account = |name: &String| {
+            let table = format!("account.{name}");
+            let password = self.secret(&format!("{table}.password"));
+            (name.to_lowercase(), AccountConfig { password, policy: self.policy(&table) })
+        };
+        let accounts = self.names("account").iter().map(account).collect();
+        let sealers = self.texts("smtp.arc_sealers");
+        SendersConfig {
+            accounts,
+            senders,
+            arc_sealers: sealers,
+            resolvers: self.texts("smtp.resolvers").iter().filter_map(|text| text.parse().ok()).collect(),
+            oauth2: self.oauth2(),
+        }
+    }
+
+    fn policy(&self, table: &str) -> Policy {
+        let at = |key: &str| format!("{table}.{key}");
+        Policy {
+            from: self.texts(&at("from")),
+            allow: self.texts(&at("allow")),
+            deny: self.texts(&at("deny")),
+            faxes_per_hour: self.limit(&at("faxes_per_hour")),
+            faxes_per_day: self.limit(&at("faxes_per_day")),
+            pages_per_hour: self.limit(&at("pages_per_hour")),
+            pages_per_day: self.limit(&at("pages_per_day")),
+            cover: self.text(&at("cover")),
+            billing: self.text(&at("billing")),
+        }
+    }
+
+    /// Tokens without an audience or an issuer would be anybody's.
+    fn oauth2(&mut self) -> Option<OAuth2Config> {
+        let at = |name: &str| format!("smtp.oauth2.{name}");
+        let wanted = ["issuer", "audience", "keys"];
+        if wanted.iter().all(|name| self.text(&at(name)).is_none()) && self.text(&at("scope")).is_none() {
+            return None;
+        }
+        for name in wanted {
+            if self.text(&at(name)).is_none() {
+                self.missing("smtp.oauth2", name, &at(name));
+            }
+        }
+        let keys = self.text("smtp.oauth2.keys")?;
+        let keys =
+            if keys.starts_with("https://") { keys } else { self.around.folder.join(keys).display().to_string() };
+        Some(OAuth2Config {
+            issuer: self.text("smtp.oauth2.issuer")?,
+            audience: self.text("smtp.oauth2.audience")?,
+            keys,
+            scope: self.text("smtp.oauth2.scope"),
+            claim: self.text("smtp.oauth2.claim").unwrap_or_default(),
+        })
+    }
+
+    /// A certificate is of no use without its key, nor is the other way round.
+    fn smtp_tls(&mut self) -> Option<SmtpTlsConfig> {
+        let (cert, key, client_ca) =
+            (self.path("smtp.tls.cert"), self.path("smtp.tls.key"), self.path("smtp.tls.client_ca"));
+        match (cert, key) {
+            (Some(cert), Some(key)) => return Some(SmtpTlsConfig { cert, key, client_ca }),
+            (None, None) if client_ca.is_none() => return None,
+            (cert, key) => {
+                for (name, found) in [("cert", cert), ("key", key)] {
+                    if found.is_none() {
+                        self.missing("smtp.tls", name, &format!("smtp.tls.{name}"));
+                    }
+                }
+            }
+        }
+        None
     }
 
     fn render(&self) -> RenderConfig {
@@ -221,7 +329,10 @@ impl Build<'_> {
             routes.insert(name, RouteConfig { prefix, via });
         }
         self.one_route_a_prefix(&routes);
+        let do_not_fax = self.do_not_fax();
         DialConfig {
+            premium: self.flag("dial.premium"),
+            do_not_fax,
             country: self.text("dial.country"),
             allow: self.texts("dial.allow"),
             deny: self.texts("dial.deny"),
@@ -234,6 +345,16 @@ impl Build<'_> {
             },
             routes,
         }
+    }
+
+    fn do_not_fax(&mut self) -> DoNotFax {
+        let (key, path) = ("dial.do_not_fax_file", self.path("dial.do_not_fax_file"));
+        DoNotFax::open(self.texts("dial.do_not_fax"), path).unwrap_or_else(|error| {
+            let message = format!("`{key}`: the list cannot be used: {error}");
+            let fix = "write one international number a line, as in \"+41441234567\"";
+            self.problems.push(Problem::error("file", message, self.place_of(key), fix));
+            DoNotFax::default()
+        })
     }
 
     fn lines_exist(&mut self, route: &str, table: &str, lines: &BTreeMap<String, SipConfig>) {
@@ -346,6 +467,7 @@ impl Build<'_> {
         }
         let mut listeners = BTreeSet::new();
         let smtp = config.smtp.listen.iter().map(|address| ("smtp.listen", address));
+        let smtp = smtp.chain(config.smtp.listen_tls.iter().map(|address| ("smtp.listen_tls", address)));
         let web = [("web.listen", &config.web.listen), ("web.health", &config.web.health)];
         let web = web.into_iter().filter_map(|(path, address)| Some((path, address.as_ref()?)));
         for (path, address) in smtp.chain(web).filter(|(_, address)| address.port() != 0) {
@@ -362,6 +484,7 @@ impl Build<'_> {
             }
         }
         self.cross_documents(config);
+        self.cross_tls(config);
         self.cross_promises(config);
     }
 
@@ -378,6 +501,39 @@ impl Build<'_> {
             let message = "documents lie below the data directory of this node, where no other node can read them";
             Problem::warning("documents-not-shared", message, place, DOCUMENTS_FIX)
         });
+    }
+
+    /// What needs a certificate and has none.
+    fn cross_tls(&mut self, config: &Config) {
+        let smtp = &config.smtp;
+        if smtp.tls.is_none() && !smtp.listen_tls.is_empty() && !self.has_problem("smtp.tls") {
+            let (message, place) = ("`smtp.listen_tls` needs a certificate", self.place_of("smtp.listen_tls"));
+            let fix = "add smtp.tls = { cert = \"…\", key = \"…\" }";
+            self.problems.push(Problem::error("missing-key", message, place, fix));
+        }
+        let asks = smtp.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let by_certificate =
+            |sender: &SenderConfig| sender.relay.iter().any(|proof| matches!(proof, Proof::Certificate(_)));
+        let senders = config.senders.senders.iter().filter(|(_, sender)| by_certificate(sender));
+        for (name, _) in senders.filter(|_| !asks && !self.has_problem("smtp.tls")).collect::<Vec<_>>() {
+            let table = name.replacen(':', ".", 1);
+            let message = format!("`{table}.relay` names a client certificate, and no client is asked for one");
+            let fix = "add client_ca = \"…\" to smtp.tls: the authority that has issued it";
+            let place = self.place_of(&format!("{table}.relay"));
+            self.problems.push(Problem::error("missing-key", message, place, fix));
+        }
+        let logs_in = !config.senders.accounts.is_empty() || config.senders.oauth2.is_some();
+        if logs_in && smtp.tls.is_none() && !self.has_problem("smtp.tls") {
+            let table = if config.senders.accounts.is_empty() { "smtp.oauth2" } else { "account" };
+            let place = self.tables.get(table).cloned().unwrap_or(Place::File);
+            let fix = "add smtp.tls = { cert = \"…\", key = \"…\" }: nobody logs in over a connection in the clear";
+            self.problems.push(Problem::warning("no-effect", "logins need a certificate", place, fix));
+        }
+        if !smtp.relay_certificates.is_empty() && !asks && !self.has_problem("smtp.tls") {
+            let message = "`smtp.relay` names a client certificate, and no client is asked for one";
+            let fix = "add client_ca = \"…\" to smtp.tls: the authority that has issued it";
+            self.problems.push(Problem::error("missing-key", message, self.place_of("smtp.relay"), fix));
+        }
     }
 
     fn cross_line(&mut self, name: &str, line: &SipConfig) {
@@ -426,7 +582,13 @@ impl Build<'_> {
     /// Allowed, and yet probably not what somebody wants: warnings.
     fn cross_promises(&mut self, config: &Config) {
         let real_line = config.sip.values().any(|line| !line.sandbox);
-        if config.roles.contains(&Role::Smtp) && config.smtp.relay.is_empty() && !self.has_problem("smtp.relay") {
+        if config.roles.contains(&Role::Smtp)
+            && config.smtp.relay.is_empty()
+            && config.smtp.relay_certificates.is_empty()
+            && config.senders.senders.is_empty()
+            && config.senders.accounts.is_empty()
+            && !self.has_problem("smtp.relay")
+        {
             let fix = "add the networks that may submit, as in relay = [\"10.0.5.0/24\"]";
             self.problems.push(Problem::warning(
                 "nobody-may-submit",

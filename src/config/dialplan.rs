@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::config::forbidden::{self, Forbidden};
 use crate::config::model::{DialConfig, RetryConfig, RetryRule, RouteConfig, SipConfig};
 use crate::domain::{Cause, FaxNumber};
 use crate::store::Reach;
@@ -57,6 +58,24 @@ pub enum NotDialled {
         /// The number.
         number: FaxNumber,
     },
+    /// Whoever is called earns by it.
+    #[error("{number} is a premium-rate number; ask the administrator, who can set dial.premium")]
+    Premium {
+        /// The number.
+        number: FaxNumber,
+    },
+    /// Who has it asked not to be faxed.
+    #[error("{number} is on the do-not-fax list: who has it asked not to be faxed")]
+    Listed {
+        /// The number.
+        number: FaxNumber,
+    },
+    /// Tones after the answer would dial on.
+    #[error("the tones for {number} reach an emergency service; faxes are never sent there")]
+    Tones {
+        /// The number.
+        number: FaxNumber,
+    },
     /// No line can take it.
     #[error("{number} has no line: {detail}; ask the administrator to add a [sip.NAME] table or correct the route")]
     NoLine {
@@ -98,6 +117,9 @@ pub fn plan(dial: &DialConfig, sip: &BTreeMap<String, SipConfig>, number: &FaxNu
     if let Some(prefix) = longest_prefix(dial.deny.iter(), number) {
         return Err(NotDialled::Denied { number: number.clone(), prefix: prefix.clone() });
     }
+    if dial.do_not_fax.contains(number) {
+        return Err(NotDialled::Listed { number: number.clone() });
+    }
     if number.is_sandbox() {
         let lines = names(sip, |line| line.sandbox);
         return if lines.is_empty() {
@@ -106,8 +128,10 @@ pub fn plan(dial: &DialConfig, sip: &BTreeMap<String, SipConfig>, number: &FaxNu
             Ok(Plan { allowed_by: None, route: None, lines })
         };
     }
-    if is_emergency_number(number) {
-        return Err(NotDialled::Emergency { number: number.clone() });
+    match forbidden(dial, number) {
+        Some(Forbidden::Emergency) => return Err(NotDialled::Emergency { number: number.clone() }),
+        Some(Forbidden::Premium) => return Err(NotDialled::Premium { number: number.clone() }),
+        None => {}
     }
     let allowed_by = longest_prefix(dial.allow.iter(), number)
         .ok_or_else(|| NotDialled::NotAllowed { number: number.clone() })?
@@ -121,6 +145,29 @@ pub fn plan(dial: &DialConfig, sip: &BTreeMap<String, SipConfig>, number: &FaxNu
         return Err(NotDialled::NoLine { number: number.clone(), detail });
     }
     Ok(Plan { allowed_by: Some(allowed_by), route, lines })
+}
+
+fn forbidden(dial: &DialConfig, number: &FaxNumber) -> Option<Forbidden> {
+    if forbidden::reaches_emergency(number) {
+        Some(Forbidden::Emergency)
+    } else if !dial.premium && forbidden::is_premium(number) {
+        Some(Forbidden::Premium)
+    } else {
+        None
+    }
+}
+
+/// Whether these tones may be sent once this number has answered.
+///
+/// # Errors
+/// [`NotDialled::Tones`].
+pub fn tones(dial: &DialConfig, number: &FaxNumber, post_dial: Option<&str>) -> Result<(), NotDialled> {
+    match post_dial {
+        Some(tones) if forbidden::tones_reach_emergency(tones, dial.country.as_deref()) => {
+            Err(NotDialled::Tones { number: number.clone() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// All numbers, parted by the lines that carry them: each group as [`plan`] sees it, with the lines in their order.
@@ -171,41 +218,6 @@ pub fn retry_text(retry: &RetryConfig) -> Vec<String> {
     ]
 }
 
-/// Emergency numbers as they are dialled in a country, beside [`EMERGENCY_ANYWHERE`].
-const EMERGENCY: &[(&str, &[&str])] = &[
-    ("AT", &["122", "133", "144", "128", "140", "141"]),
-    ("AU", &["000", "106"]),
-    ("BE", &["100", "101"]),
-    ("CA", &["911"]),
-    ("CH", &["117", "118", "144", "1414", "143", "145", "147"]),
-    ("DE", &["110", "19222"]),
-    ("ES", &["061", "062", "080", "091", "092"]),
-    ("FR", &["15", "17", "18", "114", "115", "119", "196"]),
-    ("GB", &["999", "18000"]),
-    ("IE", &["999"]),
-    ("IT", &["113", "115", "118", "117", "1515", "1530"]),
-    ("JP", &["110", "118", "119"]),
-    ("LI", &["117", "118", "144"]),
-    ("NL", &["0800112"]),
-    ("NZ", &["111"]),
-    ("PL", &["997", "998", "999"]),
-    ("US", &["911", "933", "988"]),
-];
-/// Mobile networks everywhere put these through; a fax gateway must never be the one that dials them.
-const EMERGENCY_ANYWHERE: &[&str] = &["112", "911", "999", "000", "110", "118", "119"];
-
-/// Whether digits as they are dialled locally reach an emergency service. Separators must be gone.
-pub fn is_emergency(digits: &str, country: Option<&str>) -> bool {
-    let here = EMERGENCY.iter().filter(|(code, _)| country.is_some_and(|c| c.eq_ignore_ascii_case(code)));
-    EMERGENCY_ANYWHERE.contains(&digits) || here.flat_map(|(_, numbers)| numbers.iter()).any(|n| *n == digits)
-}
-
-/// Emergency numbers are too short for an international number, with one exception: in the North American plan some switches
-/// connect at `911`, whatever follows.
-fn is_emergency_number(number: &FaxNumber) -> bool {
-    number.digits().starts_with("1911")
-}
-
 /// The route with the longest prefix and its lines; without a route every line in the order of their names.
 fn route(dial: &DialConfig, sip: &BTreeMap<String, SipConfig>, number: &FaxNumber) -> (Option<String>, Vec<String>) {
     let matching = dial.routes.iter().filter(|(_, route)| number.as_str().starts_with(&route.prefix));
@@ -243,6 +255,7 @@ fn span(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::forbidden::DoNotFax;
     use crate::config::model::T38Config;
 
     fn dial(allow: &[&str], deny: &[&str], routes: &[(&str, &str, &[&str])]) -> DialConfig {
@@ -253,6 +266,8 @@ mod tests {
             allow: texts(allow),
             deny: texts(deny),
             calls_per_minute: None,
+            premium: false,
+            do_not_fax: DoNotFax::default(),
             retry: RetryConfig {
                 busy: rule(3, 5),
                 no_answer: rule(3, 15),
@@ -315,6 +330,10 @@ mod tests {
         check(&plan, &sip, "+41900123456", "Denied");
         check(&plan, &sip, "+33188335215", "NotAllowed");
         check(&plan, &sip, "+19112345678", "Emergency");
+        check(&plan, &sip, "+4990012345678", "Premium");
+        check(&DialConfig { premium: true, ..plan.clone() }, &sip, "+4990012345678", "default via a,b");
+        let listed = DoNotFax::open(["+41441234567".to_owned()], None).unwrap();
+        check(&DialConfig { do_not_fax: listed, ..plan.clone() }, &sip, "+41441234567", "Listed");
         check(&dial(&[], &[], &[]), &sip, "+41441234567", "NotAllowed");
         check(&dial(&["+41"], &[], &[]), &lines(&[]), "+41441234567", "NoLine");
     }
@@ -364,20 +383,6 @@ mod tests {
             let planned = plan(&dial, &sip, &number.parse().unwrap()).map(|plan| plan.lines).unwrap_or_default();
             assert_eq!(groups.len(), 1, "{number} is in one group");
             assert_eq!(groups[0].1, planned, "{number}");
-        }
-    }
-
-    #[test]
-    fn emergency_numbers_are_known_by_country() {
-        for (digits, country, expected) in [
-            ("112", None, true),
-            ("911", Some("US"), true),
-            ("144", Some("CH"), true),
-            ("144", Some("US"), false),
-            ("0800112", Some("nl"), true),
-            ("0441234567", Some("CH"), false),
-        ] {
-            assert_eq!(is_emergency(digits, country), expected, "{digits} {country:?}");
         }
     }
 

@@ -102,7 +102,8 @@ mod tests {
     fn the_example_with_every_remark_taken_away_is_valid_too() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("secrets")).unwrap();
-        for name in ["trunk1", "store"] {
+        std::fs::write(folder.path().join("do-not-fax.csv"), "+41441234567, asked by letter\n").unwrap();
+        for name in ["trunk1", "store", "copier-2"] {
             std::fs::write(folder.path().join("secrets").join(name), "hunter2\n").unwrap();
         }
         let setting =
@@ -118,6 +119,8 @@ mod tests {
             load_text("example", &bare.join("\n"), folder.path(), &Around::default()).map_err(|p| p.render()).unwrap();
         let line = &loaded.config.sip["trunk1"];
         assert_eq!((line.channels, line.password.as_deref()), (2, Some("hunter2")));
+        assert_eq!(loaded.config.senders.accounts["copier-2"].password.as_deref(), Some("hunter2"));
+        assert_eq!(loaded.config.senders.senders["sender:erp"].relay.len(), 1);
         assert_eq!(loaded.config.inbound.did["+41440000001"], ["sales@example.com"]);
     }
 

@@ -92,6 +92,22 @@ pub const SECTIONS: &[Section] = &[
     Section { path: "store.s3", title: "store.s3", example_name: "", doc: "" },
     Section { path: "store.keys", title: "store.keys", example_name: "", doc: "" },
     Section { path: "smtp", title: "[smtp]", example_name: "", doc: "How mail comes in." },
+    Section { path: "smtp.tls", title: "smtp.tls", example_name: "", doc: "" },
+    Section { path: "smtp.oauth2", title: "smtp.oauth2", example_name: "", doc: "" },
+    Section { path: "account", title: "[account]", example_name: "", doc: "" },
+    Section {
+        path: "account.*",
+        title: "an account",
+        example_name: "copier-2",
+        doc: "Somebody who logs in. More of them: faxwell account add NAME",
+    },
+    Section { path: "sender", title: "[sender]", example_name: "", doc: "" },
+    Section {
+        path: "sender.*",
+        title: "a sender",
+        example_name: "erp",
+        doc: "Somebody who is known by network, certificate or domain, with limits of its own.",
+    },
     Section { path: "render", title: "[render]", example_name: "", doc: "How mails become pages." },
     Section { path: "sip", title: "[sip]", example_name: "", doc: "" },
     Section {
@@ -136,8 +152,16 @@ pub const SECTIONS: &[Section] = &[
 
 const ROLES: &[&str] = &["smtp", "render", "line", "deliver", "web", "maintain"];
 const STYLES: &[&str] = &["image", "text", "off"];
-const NO_TLS: &str = "TLS for SMTP is not built yet in this version; mail would come in unencrypted";
-const NO_LOGIN: &str = "logging in over SMTP is not built yet in this version; nobody could submit by this account";
+const FROM_DOC: &str = "Reverse-paths and From addresses that it may use, as in \"*@example.com\". Empty: any.";
+const ALLOW_DOC: &str = "Prefixes that it may fax, as far as dial.allow has them. Empty: all of those.";
+const DENY_DOC: &str = "Prefixes that it may not; wins over allow.";
+const FAXES_HOUR_DOC: &str = "Faxes within any hour, on all nodes together; 0: no limit.";
+const FAXES_DAY_DOC: &str = "Faxes within any 24 hours; 0: no limit.";
+const PAGES_HOUR_DOC: &str = "Pages within any hour, counted when they are rendered; 0: no limit.";
+const PAGES_DAY_DOC: &str = "Pages within any 24 hours; 0: no limit.";
+const COVER_DOC: &str = "Its cover page, or \"none\"; left out: render.cover.";
+const BILLING_DOC: &str = "What accounting calls it; kept with each of its mails.";
+const MANY: u64 = 1_000_000;
 const NO_IMAP: &str = "picking up mail over IMAP is not built yet in this version";
 const NO_WEB_LOGIN: &str = "logging in to the web console is not built yet in this version";
 const FORMATS: &[&str] = &["pdf", "tiff", "both", "text"];
@@ -244,9 +268,9 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "smtp.relay",
-        Texts("networks", |s| values::relay(s).map(drop), 1000),
+        Texts("networks, certificates or domains", |s| values::relay(s).map(drop), 1000),
         "[]",
-        "Networks that may submit. Empty: nobody may.",
+        "Networks that may submit; \"cert:NAME\" for client certificates by DNS name or SHA-256, \"dkim:DOMAIN\" for mails that this domain has signed, \"spf:DOMAIN\" for those from its servers. Empty: nobody may.",
     ),
     key(
         "smtp.senders",
@@ -262,14 +286,115 @@ pub const KEYS: &[Key] = &[
         "Most recipients of one mail (RFC 5321: 100 at the least).",
     ),
     key("smtp.max_connections", Integer(1, 10_000), "200", "Most connections at once."),
-    refused("smtp.tls", NO_TLS, "remove smtp.tls and keep smtp.listen on loopback or a trusted network"),
+    key(
+        "smtp.max_connections_per_client",
+        Integer(1, 10_000),
+        "100",
+        "Most connections of one address at once; of one /64 with IPv6.",
+    ),
+    unset(
+        "smtp.tls.cert",
+        Text("a path", values::path),
+        "\"certs/fullchain.pem\"",
+        "Certificate of SMTP with its chain, PEM; read again when it changes. Left out: no STARTTLS.",
+    ),
+    unset("smtp.tls.key", Text("a path", values::path), "\"certs/privkey.pem\"", "Its key, PEM."),
+    unset(
+        "smtp.tls.client_ca",
+        Text("a path", values::path),
+        "\"certs/clients.pem\"",
+        "Authorities of client certificates, PEM. Left out: no client is asked for one.",
+    ),
+    key(
+        "smtp.listen_tls",
+        Texts("addresses with ports", |s| values::listen(s).map(drop), 16),
+        "[]",
+        "Where mail comes in from clients that begin with TLS; \"0.0.0.0:465\" for every IPv4 interface.",
+    ),
+    key(
+        "smtp.xclient_from",
+        Texts("networks", |s| values::network(s).map(drop), 100),
+        "[]",
+        "Proxies that may say by XCLIENT for whom they speak.",
+    ),
     key(
         "smtp.proxy_protocol_from",
         Texts("networks", |s| values::network(s).map(drop), 100),
         "[]",
         "Load balancers: from these a PROXY protocol header is demanded, from all others it is never read.",
     ),
-    refused("account", NO_LOGIN, "remove [account.…] and allow the device's address in smtp.relay"),
+    key(
+        "smtp.arc_sealers",
+        Texts("domains", values::domain, 100),
+        "[]",
+        "Forwarders whose ARC seals are believed when they say that DMARC had passed.",
+    ),
+    key(
+        "smtp.resolvers",
+        Texts("addresses with ports", |s| values::listen(s).map(drop), 8),
+        "[]",
+        "Name servers for DKIM, SPF and DMARC; empty: the system's.",
+    ),
+    unset(
+        "smtp.oauth2.issuer",
+        Text("an issuer", values::label),
+        "\"https://login.microsoftonline.com/TENANT/v2.0\"",
+        "Who issues the tokens of XOAUTH2 and OAUTHBEARER, exactly as `iss` says it; left out: no tokens are taken.",
+    ),
+    unset(
+        "smtp.oauth2.audience",
+        Text("an audience", values::label),
+        "\"api://faxwell\"",
+        "What `aud` of a token must have.",
+    ),
+    unset(
+        "smtp.oauth2.keys",
+        Text("a path or an https URL", values::keys),
+        "\"https://login.microsoftonline.com/TENANT/discovery/v2.0/keys\"",
+        "Keys of the issuer (JWKS): a file or an https URL.",
+    ),
+    unset(
+        "smtp.oauth2.scope",
+        Text("a scope", values::label),
+        "\"SMTP.Send\"",
+        "A scope or role that a token must have.",
+    ),
+    key(
+        "smtp.oauth2.claim",
+        Text("a claim", values::name),
+        "\"preferred_username\"",
+        "The claim that names the account.",
+    ),
+    unset(
+        "account.*.password",
+        Secret,
+        "{ file = \"secrets/copier-2\" }",
+        "Its password: { file = … } or { env = … }, never inline; left out: it logs in by token alone.",
+    ),
+    key("account.*.from", Texts("sender patterns", values::sender, 1000), "[]", FROM_DOC),
+    key("account.*.allow", Texts("prefixes", values::prefix, 1000), "[]", ALLOW_DOC),
+    key("account.*.deny", Texts("prefixes", values::prefix, 1000), "[]", DENY_DOC),
+    key("account.*.faxes_per_hour", Integer(0, MANY), "0", FAXES_HOUR_DOC),
+    key("account.*.faxes_per_day", Integer(0, MANY), "0", FAXES_DAY_DOC),
+    key("account.*.pages_per_hour", Integer(0, MANY), "0", PAGES_HOUR_DOC),
+    key("account.*.pages_per_day", Integer(0, MANY), "0", PAGES_DAY_DOC),
+    unset("account.*.cover", Text("a cover", values::cover), "\"plain\"", COVER_DOC),
+    unset("account.*.billing", Text("a text", values::label), "\"4711\"", BILLING_DOC),
+    unset(
+        "sender.*.relay",
+        Texts("networks, certificates or domains", |s| values::relay(s).map(drop), 1000),
+        "[\"10.0.7.0/24\"]",
+        "Required. What proves that a mail is its, as in smtp.relay: any one of them.",
+    ),
+    key("sender.*.from", Texts("sender patterns", values::sender, 1000), "[]", FROM_DOC),
+    key("sender.*.allow", Texts("prefixes", values::prefix, 1000), "[]", ALLOW_DOC),
+    key("sender.*.deny", Texts("prefixes", values::prefix, 1000), "[]", DENY_DOC),
+    key("sender.*.faxes_per_hour", Integer(0, MANY), "0", FAXES_HOUR_DOC),
+    key("sender.*.faxes_per_day", Integer(0, MANY), "0", FAXES_DAY_DOC),
+    key("sender.*.pages_per_hour", Integer(0, MANY), "0", PAGES_HOUR_DOC),
+    key("sender.*.pages_per_day", Integer(0, MANY), "0", PAGES_DAY_DOC),
+    unset("sender.*.cover", Text("a cover", values::cover), "\"plain\"", COVER_DOC),
+    unset("sender.*.billing", Text("a text", values::label), "\"4711\"", BILLING_DOC),
     refused("imap", NO_IMAP, "remove [imap.…] and let the mailbox forward to the gateway over SMTP"),
     key("render.paper", Word(&["a4", "letter", "legal"]), "\"a4\"", "Paper: a4, letter or legal."),
     key(
@@ -380,6 +505,24 @@ pub const KEYS: &[Key] = &[
         Texts("prefixes", values::prefix, 1000),
         "[]",
         "Prefixes that may not be called; wins over allow.",
+    ),
+    key(
+        "dial.premium",
+        Flag,
+        "false",
+        "Whether premium-rate and satellite numbers that dial.allow holds may be called.",
+    ),
+    key(
+        "dial.do_not_fax",
+        Texts("international numbers", values::number, 10_000),
+        "[]",
+        "Numbers that asked not to be faxed; refused at RCPT and again before a call.",
+    ),
+    unset(
+        "dial.do_not_fax_file",
+        Text("a path", values::path),
+        "\"do-not-fax.csv\"",
+        "More of them, one a line, remarks behind a comma; read again when it changes.",
     ),
     key(
         "dial.calls_per_minute",

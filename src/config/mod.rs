@@ -11,12 +11,14 @@ mod build;
 mod check;
 pub mod dialplan;
 mod example;
+pub mod forbidden;
 pub mod inbound;
 pub mod keys;
 pub mod model;
 pub mod report;
 pub mod retry;
 mod sandbox;
+pub mod senders;
 mod tree;
 pub mod values;
 
@@ -189,6 +191,12 @@ fn real_paths(pattern: &str, config: &Config) -> Vec<String> {
         named("inbound.route.", rest, config.inbound.routes.keys().collect())
     } else if let Some(rest) = pattern.strip_prefix("inbound.did.*") {
         named("inbound.did.", rest, config.inbound.did.keys().collect())
+    } else if let Some(rest) = pattern.strip_prefix("account.*") {
+        named("account.", rest, config.senders.accounts.keys().collect())
+    } else if let Some(rest) = pattern.strip_prefix("sender.*") {
+        // An entry of smtp.relay is a sender too, and no table.
+        let tables = config.senders.senders.keys().filter_map(|name| name.strip_prefix("sender:"));
+        tables.map(|name| format!("sender.{name}{rest}")).collect()
     } else {
         vec![pattern.to_owned()]
     }

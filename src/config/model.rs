@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::forbidden::DoNotFax;
+use super::senders::SendersConfig;
 use crate::domain::inbound::Rule;
 use crate::domain::page::words;
 use crate::domain::{BodyPlace, Paper, Quality, ReceivedFormat, ReportStyle};
@@ -27,6 +29,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// `[smtp]`
     pub smtp: SmtpConfig,
+    /// `[account.NAME]`, `[sender.NAME]` and what else says who may submit.
+    pub senders: SendersConfig,
     /// `[render]`
     pub render: RenderConfig,
     /// `[sip.NAME]`
@@ -215,8 +219,16 @@ pub struct RetainConfig {
 pub struct SmtpConfig {
     /// Where to listen.
     pub listen: Vec<SocketAddr>,
-    /// Networks that may submit without login. Empty: nobody may.
+    /// Where to listen for clients that begin with TLS.
+    pub listen_tls: Vec<SocketAddr>,
+    /// Certificate and key; none: there is no TLS.
+    pub tls: Option<SmtpTlsConfig>,
+    /// Networks that may submit without login.
     pub relay: Vec<ipnet::IpNet>,
+    /// Client certificates that may: DNS names in lower case, or fingerprints in hexadecimal digits.
+    pub relay_certificates: Vec<String>,
+    /// Proxies that say who the client is, by XCLIENT.
+    pub xclient_from: Vec<ipnet::IpNet>,
     /// Load balancers that say who the client is, by the PROXY protocol.
     pub proxy_protocol_from: Vec<ipnet::IpNet>,
     /// Reverse-paths that may fax, with `*` as wildcard; empty: any.
@@ -227,6 +239,19 @@ pub struct SmtpConfig {
     pub max_recipients: usize,
     /// Most connections at once.
     pub max_connections: usize,
+    /// Most connections of one address at once.
+    pub max_connections_per_client: usize,
+}
+
+/// `smtp.tls`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmtpTlsConfig {
+    /// PEM: our certificate, then its chain.
+    pub cert: PathBuf,
+    /// PEM: its key.
+    pub key: PathBuf,
+    /// PEM: authorities of client certificates; none: no client is asked for one.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// `[render]`
@@ -307,6 +332,10 @@ pub struct DialConfig {
     pub allow: Vec<String>,
     /// Prefixes that may not; they win over `allow`.
     pub deny: Vec<String>,
+    /// Whether premium-rate numbers may be called.
+    pub premium: bool,
+    /// Who asked not to be faxed.
+    pub do_not_fax: DoNotFax,
     /// Calls that may begin within any minute on all lines and nodes together; none: no limit.
     pub calls_per_minute: Option<u32>,
     /// When to call again.

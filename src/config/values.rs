@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::model::RetryRule;
+use super::senders::Proof;
 use crate::domain::{FaxNumber, inbound};
 
 /// Why a text is not the value that was expected.
@@ -167,18 +168,62 @@ pub fn listen(text: &str) -> Parsed<SocketAddr> {
     text.parse().map_err(|_| Fault::invalid(format!("\"{text}\" is not an address with a port"), fix))
 }
 
-/// An entry of `smtp.relay`: a network, or an address that stands for itself.
-pub fn relay(text: &str) -> Parsed<IpNet> {
-    for (prefix, what) in [("dkim:", "signed domains"), ("cert:", "client certificates")] {
-        if text.starts_with(prefix) {
-            let message = format!("\"{text}\": allowing {what} to submit is not built yet in this version");
-            return Err(Fault::unsupported(
-                message,
-                "use the network of the mail server that submits, as in \"10.0.5.0/24\"",
-            ));
+/// An entry of `smtp.relay`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relay {
+    /// A network, or an address that stands for itself.
+    Network(IpNet),
+    /// A client certificate: a DNS name in lower case, or the certificate's SHA-256 in hexadecimal digits.
+    Certificate(String),
+    /// A domain that the mail itself proves.
+    Domain(Proof),
+}
+
+impl From<Relay> for Proof {
+    fn from(relay: Relay) -> Self {
+        match relay {
+            Relay::Network(network) => Self::Network(network),
+            Relay::Certificate(name) => Self::Certificate(name),
+            Relay::Domain(proof) => proof,
         }
     }
-    network(text)
+}
+
+/// An entry of `smtp.relay` or of `relay` of a sender: a network, `cert:` and what a client certificate says, `dkim:` or `spf:` and a domain.
+pub fn relay(text: &str) -> Parsed<Relay> {
+    if text.starts_with("dkim:") || text.starts_with("spf:") {
+        let fix = "write the domain behind the @ of its addresses, as in \"dkim:example.com\"";
+        let fault = |_| Fault::invalid(format!("\"{text}\" names no domain"), fix);
+        return text.parse().map(Relay::Domain).map_err(fault);
+    }
+    let Some(wanted) = text.strip_prefix("cert:") else { return network(text).map(Relay::Network) };
+    let wanted = wanted.to_ascii_lowercase();
+    let digits = wanted.replace(':', "");
+    if digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(Relay::Certificate(digits));
+    }
+    if domain(&wanted).is_ok() {
+        return Ok(Relay::Certificate(wanted));
+    }
+    let fix = "write a DNS name of the certificate or its SHA-256 fingerprint, as in \"cert:mail.example.com\"";
+    Err(Fault::invalid(format!("\"{text}\" names no certificate"), fix))
+}
+
+/// Where keys are: a path, or a URL that nobody can change on the way.
+pub fn keys(text: &str) -> Parsed<()> {
+    if text.contains("://") && !text.starts_with("https://") {
+        return Err(Fault::invalid(format!("\"{text}\" is no https URL"), "write https://…, or the path of a file"));
+    }
+    if text.starts_with("https://") { Ok(()) } else { path(text) }
+}
+
+/// What accounting calls somebody, an issuer, an audience: one line.
+pub fn label(text: &str) -> Parsed<()> {
+    if (1..=128).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err(Fault::invalid("it is not a text of 1 to 128 characters", "write one line"))
+    }
 }
 
 /// A network, or an address that stands for itself.
@@ -534,9 +579,10 @@ mod tests {
 
     #[test]
     fn a_relay_network_has_no_bits_behind_its_prefix() {
-        assert_eq!(relay("10.0.5.7").unwrap().to_string(), "10.0.5.7/32");
+        assert_eq!(network("10.0.5.7").unwrap().to_string(), "10.0.5.7/32");
         assert!(relay("10.0.5.7/24").unwrap_err().fix.contains("10.0.5.0/24"));
-        assert_eq!(relay("dkim:example.com").unwrap_err().code, "not-supported");
+        assert_eq!(relay("dkim:Example.com").unwrap(), Relay::Domain(Proof::Dkim("example.com".into())));
+        assert!(relay("dkim:com").unwrap_err().message.contains("names no domain"));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! answer is a 503 with cause and fix; health says so too (`/readyz`), while `/livez` only says that the process turns.
 //! Problems are RFC 9457 documents. Nothing here acts on GET, and no other site can make a browser act (`orders`).
 
+pub mod accounts;
 mod api;
 mod journal;
 pub mod nodes;
@@ -245,6 +246,11 @@ pub fn router(services: Services, access: Access) -> Router {
         router = router
             .route("/api/v1/inbound/routes", post(received::set_route).layer(DefaultBodyLimit::max(ROUTE_BYTES_MAX)))
             .route("/api/v1/inbound/routes/{name}", delete(received::remove_route))
+            .route("/api/v1/accounts", get(accounts::list))
+            .route(
+                "/api/v1/accounts/{name}",
+                post(accounts::set).delete(accounts::remove).layer(DefaultBodyLimit::max(ROUTE_BYTES_MAX)),
+            )
             .route("/api/v1/sandbox/receive", post(received::test_call).layer(DefaultBodyLimit::max(ORDER_BYTES_MAX)))
             .route("/api/v1/submit", post(api::submit).layer(DefaultBodyLimit::max(body_max)))
             .route("/api/v1/faxes/{id}/{order}", post(orders::order).layer(DefaultBodyLimit::max(ORDER_BYTES_MAX)))

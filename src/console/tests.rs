@@ -193,6 +193,7 @@ impl Bench {
             options: FaxOptions::default(),
             priority: 5,
             raw,
+            submitter: None,
             faxes: vec![fax],
         };
         self.store.submit(message).await.unwrap();

@@ -463,6 +463,30 @@ impl Store for Notices {
     async fn drain_order(&self, _: &str) -> Result<Option<DrainOrder>> {
         elsewhere()
     }
+    async fn over_limit(&self, _: &str, _: &SubmitLimits) -> Result<Option<OverLimit>> {
+        elsewhere()
+    }
+    async fn put_account(&self, _: &Account) -> Result<()> {
+        elsewhere()
+    }
+    async fn remove_account(&self, _: &str, _: &str) -> Result<()> {
+        elsewhere()
+    }
+    async fn account(&self, _: &str) -> Result<Option<Account>> {
+        elsewhere()
+    }
+    async fn accounts(&self) -> Result<Vec<Account>> {
+        elsewhere()
+    }
+    async fn login_failed(&self, _: &[String], _: Duration) -> Result<()> {
+        elsewhere()
+    }
+    async fn login_failures(&self, _: &[String], _: Duration) -> Result<Vec<(String, u32)>> {
+        elsewhere()
+    }
+    async fn login_forgiven(&self, _: &str) -> Result<()> {
+        elsewhere()
+    }
     async fn submit(&self, _: NewMessage) -> Result<Submitted> {
         elsewhere()
     }

@@ -134,6 +134,18 @@ catalogue! {
         "You are not allowed to send faxes through this gateway.",
         "Ask the administrator to add your network to smtp.relay.",
         "Nothing was accepted.";
+    SenderLimit, "sender-limit", Retry, "4.7.1", "sending limit reached",
+        "You have sent as many faxes or pages as you may within an hour or a day.",
+        "Wait, your mail program sends it once more by itself; or ask the administrator to raise your limit.",
+        "Nothing was accepted; there is room again when the hour or the day is over.";
+    MailNotAuthentic, "mail-not-authentic", Final, "5.7.26", "sender not proved",
+        "The mail does not prove that it comes from the domain of its sender.",
+        "Ask the administrator of the sending domain to sign mail with DKIM, or log in.",
+        "Nothing was accepted.";
+    MailReplayed, "mail-replayed", Final, "5.7.7", "signed mail used before",
+        "A signed mail that was faxed before came once more.",
+        "Send a new mail, which gets a signature of its own.",
+        "Nothing was accepted, so that nobody can send another's mail again.";
     LoginRequired, "login-required", Final, "5.7.0", "login required",
         "The gateway wants a login before it takes faxes from here.",
         "Set a user name and password in your mail program.",

@@ -9,11 +9,14 @@
 //! client that sends again because a 250 got lost is told the first id. What the store loses afterwards is submitted to it again
 //! (`ring`). Standards: RFC 5321, 3461, 3191, 3192, 4160, 4161.
 
+pub mod accounts;
 pub mod address;
 mod bounce;
+mod clients;
 mod connection;
 mod directive;
 mod policy;
+mod proof;
 mod received;
 mod refusal;
 mod ring;
@@ -22,6 +25,7 @@ mod spool;
 mod submission;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,6 +34,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use smtp::Channel;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -43,12 +48,17 @@ use crate::domain::{Cause, Clock, NotifyOn, ReportStyle};
 use crate::mail::bounce::ReturnPaths;
 use crate::mail::mime::{Mail, MimeError};
 use crate::proxy::Door;
+use crate::senders::Senders;
+use crate::senders::authenticity::Authenticator;
 use crate::store::{Instead, Store, StoreError, check_copies};
+use accounts::Accounts;
 use address::AddressRules;
+use clients::Clients;
 pub use refusal::Refusal;
 pub use ring::watch;
 pub use send::{Handed, preview, submit_mail};
 pub use submission::Accepted;
+use tls::Tls;
 
 /// Mails that are read and stored at the same time: as many as share one commit of the store.
 const FINISHING_MAX: usize = 128;
@@ -68,6 +78,8 @@ pub struct IntakeSettings {
     pub smtp: SmtpConfig,
     /// Servers besides the one that writes that must have each commit; 0: not asked.
     pub min_copies: u32,
+    /// Who is known by something else than a login, beside `smtp.relay`.
+    pub senders: Senders,
     /// `[dial]`
     pub dial: DialConfig,
     /// `[sip.NAME]`
@@ -97,6 +109,12 @@ pub struct Timeouts {
     pub message: Duration,
     /// The client to read our replies.
     pub write: Duration,
+    /// A handshake of TLS.
+    pub handshake: Duration,
+    /// Before a reply to a client that makes one mistake after another, or whose login has failed.
+    pub tarpit: Duration,
+    /// Octets of content a second, at the least, after the time of the first block.
+    pub content_bytes_per_s: u64,
     /// Mails under way, when the process ends.
     pub drain: Duration,
 }
@@ -109,6 +127,9 @@ impl Default for Timeouts {
             data: minutes(3),
             message: minutes(60),
             write: minutes(1),
+            handshake: Duration::from_secs(30),
+            tarpit: Duration::from_secs(1),
+            content_bytes_per_s: 500,
             drain: Duration::from_secs(30),
         }
     }
@@ -121,6 +142,7 @@ impl IntakeSettings {
             address: AddressRules { domain: config.domain.clone(), country: config.dial.country.clone() },
             smtp: config.smtp.clone(),
             min_copies: config.store.min_copies,
+            senders: Senders::new(&config.senders),
             dial: config.dial.clone(),
             sip: config.sip.clone(),
             render: config.render.clone(),
@@ -156,6 +178,9 @@ pub struct Intake {
     pub(crate) readers: Readers,
     pub(crate) returns: ReturnPaths,
     pub(crate) accepted: Arc<Notify>,
+    pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) accounts: Option<Arc<dyn Accounts>>,
+    pub(crate) authenticator: Option<Arc<Authenticator>>,
     finishing: Semaphore,
     /// When the store was last seen to take writes; none since it did not.
     written_at: Mutex<Option<Instant>>,
@@ -191,11 +216,35 @@ impl Intake {
             readers,
             returns,
             accepted,
+            tls: None,
+            accounts: None,
+            authenticator: None,
             finishing,
             written_at,
             ring,
             refusals: Mutex::default(),
         })
+    }
+
+    /// Offers TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Arc<Tls>) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// From now on a mail of a domain that `smtp.relay` or a sender names can prove whose it is.
+    #[must_use]
+    pub fn with_authenticator(mut self, authenticator: Arc<Authenticator>) -> Self {
+        self.authenticator = Some(authenticator);
+        self
+    }
+
+    /// Lets people log in.
+    #[must_use]
+    pub fn with_accounts(mut self, accounts: Arc<dyn Accounts>) -> Self {
+        self.accounts = Some(accounts);
+        self
     }
 
     /// Waits for a place to read and store a mail of this size: it bounds the memory of those that do so at once.
@@ -260,36 +309,54 @@ fn places_for(size_bytes: u64, max_size_bytes: u64) -> u32 {
     u32::try_from(places).unwrap_or(1)
 }
 
-/// Listens on every address of `smtp.listen`.
+/// A door, and whether TLS comes first behind it.
+#[derive(Debug)]
+pub struct Entrance {
+    door: Door,
+    channel: Channel,
+}
+
+impl Entrance {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.door.local_addr()
+    }
+}
+
+/// Listens on every address of `smtp.listen`, then on every one of `smtp.listen_tls`.
 ///
 /// # Errors
 /// When one of them cannot be had; the error names it.
-pub async fn bind(smtp: &SmtpConfig) -> io::Result<Vec<Door>> {
-    let mut doors = Vec::with_capacity(smtp.listen.len());
-    for address in &smtp.listen {
+pub async fn bind(smtp: &SmtpConfig) -> io::Result<Vec<Entrance>> {
+    let clear = smtp.listen.iter().map(|address| ("smtp.listen", address, Channel::Clear));
+    let tls = smtp.listen_tls.iter().map(|address| ("smtp.listen_tls", address, Channel::Tls));
+    let mut entrances = Vec::with_capacity(smtp.listen.len() + smtp.listen_tls.len());
+    for (key, address, channel) in clear.chain(tls) {
         let listener = TcpListener::bind(address).await.map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("smtp.listen {address}: {error}; fix: free the port or choose another one"),
-            )
+            io::Error::new(error.kind(), format!("{key} {address}: {error}; fix: free the port or choose another one"))
         })?;
-        doors.push(Door::open(listener, &smtp.proxy_protocol_from)?);
+        entrances.push(Entrance { door: Door::open(listener, &smtp.proxy_protocol_from)?, channel });
     }
-    Ok(doors)
+    Ok(entrances)
 }
 
 /// Serves SMTP until `shutdown`; then no new mail begins, those under way may end, and it returns.
-pub async fn run(intake: Arc<Intake>, doors: Vec<Door>, shutdown: CancellationToken) {
+pub async fn run(intake: Arc<Intake>, entrances: Vec<Entrance>, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
     let acceptors = TaskTracker::new();
     let max = intake.settings.smtp.max_connections.max(1);
     let places = Places {
         all: Arc::new(Semaphore::new(max)),
         strangers: Arc::new(Semaphore::new((max / STRANGERS_SHARE).max(1))),
+        clients: Clients::default(),
     };
-    for door in doors {
+    for entrance in entrances {
         let (intake, shutdown) = (Arc::clone(&intake), shutdown.clone());
-        acceptors.spawn(accept(intake, door, shutdown, connections.clone(), places.clone()));
+        acceptors.spawn(accept(intake, entrance, shutdown, connections.clone(), places.clone()));
+    }
+    if let Some(tls) = intake.tls.clone() {
+        let shutdown = shutdown.clone();
+        acceptors.spawn(async move { tls.watch(&shutdown).await });
     }
     acceptors.close();
     acceptors.wait().await;
@@ -306,16 +373,18 @@ pub async fn run(intake: Arc<Intake>, doors: Vec<Door>, shutdown: CancellationTo
 struct Places {
     all: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
+    clients: Clients,
 }
 
 async fn accept(
     intake: Arc<Intake>,
-    mut door: Door,
+    entrance: Entrance,
     shutdown: CancellationToken,
     connections: TaskTracker,
     places: Places,
 ) {
-    info!(address = %door.local_addr(), "SMTP is listening");
+    let Entrance { mut door, channel } = entrance;
+    info!(address = %door.local_addr(), ?channel, "SMTP is listening");
     loop {
         let client = tokio::select! {
             () = shutdown.cancelled(), if !door.is_closed() => {
@@ -328,24 +397,47 @@ async fn accept(
         let Some((stream, peer)) = client else { return };
         let kind = if policy::is_relay(&intake.settings, peer.ip()) { &places.all } else { &places.strangers };
         let Ok(place) = Arc::clone(kind).try_acquire_owned() else {
-            turn_away(&intake, &stream, peer);
+            turn_away(&intake, &stream, peer, channel, Full::Gateway);
+            continue;
+        };
+        let Some(counted) = places.clients.enter(peer.ip(), intake.settings.smtp.max_connections_per_client) else {
+            turn_away(&intake, &stream, peer, channel, Full::Client);
             continue;
         };
         let (intake, shutdown) = (Arc::clone(&intake), shutdown.clone());
         connections.spawn(async move {
-            let _place = place;
-            connection::serve(intake, stream, peer, shutdown).await;
+            let _held = (place, counted);
+            connection::serve(intake, stream, peer, channel, shutdown).await;
         });
     }
 }
 
-/// One short line into an empty socket buffer: it is not waited for.
-fn turn_away(intake: &Intake, stream: &TcpStream, peer: SocketAddr) {
-    warn!(%peer, "turned an SMTP connection away: smtp.max_connections is reached");
-    let text = format!("{} has too many connections; try again in a minute", intake.settings.address.domain);
-    let reply = smtp::Reply::new(421, "4.3.2", text).slug(Cause::Draining.slug());
-    // A client that cannot be told sees the connection close, which means the same to it.
-    let _ = stream.try_write(reply.to_wire(smtp::Charset::Ascii).as_bytes());
+/// What has no room for another connection.
+#[derive(Debug, Clone, Copy)]
+enum Full {
+    Gateway,
+    Client,
+}
+
+/// One short line into an empty socket buffer: it is not waited for. Where TLS comes first, nobody could read it.
+fn turn_away(intake: &Intake, stream: &TcpStream, peer: SocketAddr, channel: Channel, full: Full) {
+    let domain = &intake.settings.address.domain;
+    let reply = match full {
+        Full::Gateway => {
+            warn!(%peer, "turned an SMTP connection away: smtp.max_connections is reached");
+            let text = format!("{domain} has too many connections; try again in a minute");
+            smtp::Reply::new(421, "4.3.2", text).slug(Cause::Draining.slug())
+        }
+        Full::Client => {
+            warn!(%peer, "turned an SMTP connection away: smtp.max_connections_per_client is reached");
+            let text = format!("{domain} has too many connections from your address; close some and try again");
+            smtp::Reply::new(421, "4.7.0", text).slug(Cause::ProtocolError.slug())
+        }
+    };
+    if channel == Channel::Clear {
+        // A client that cannot be told sees the connection close, which means the same to it.
+        let _ = stream.try_write(reply.to_wire(smtp::Charset::Ascii).as_bytes());
+    }
 }
 
 /// For logs: the first letter and the domain.

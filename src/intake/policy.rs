@@ -1,48 +1,145 @@
-//! Who may submit, and to whom. Default deny: a network that `smtp.relay` does not name sends nothing.
+//! Who may submit, and to whom. Default deny: who has not logged in and is not in `smtp.relay`, by network or certificate, sends nothing.
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use smtp::{MailFrom, OriginalRecipient, RcptTo};
 use tracing::{debug, info};
 
-use super::submission::Recipient;
+use super::submission::{Envelope, Recipient};
+use super::tls::Presented;
 use super::{IntakeSettings, address, masked_address};
 use crate::config::dialplan;
 use crate::domain::{Cause, NotifyOn};
 use crate::intake::refusal::Refusal;
+use crate::senders::{Identity, Policy, matches_pattern};
+
+/// What is known of a client beside its address.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Who {
+    /// Its certificate.
+    pub(crate) presented: Presented,
+    /// Who has logged in.
+    pub(crate) account: Option<Identity>,
+}
 
 /// Whether this address may submit at all.
 pub(crate) fn is_relay(settings: &IntakeSettings, peer: IpAddr) -> bool {
-    // ::ffff:10.0.0.1 is 10.0.0.1 on a socket that listens on both families.
-    let peer = peer.to_canonical();
-    settings.smtp.relay.iter().any(|network| network.contains(&peer))
+    is_in(&settings.smtp.relay, peer)
 }
 
-/// `MAIL FROM`: network, then sender.
-pub(crate) fn sender(settings: &IntakeSettings, peer: IpAddr, mail: &MailFrom) -> Result<(), Refusal> {
-    if !is_relay(settings, peer) {
-        info!(%peer, "refused a mail: the network is not in smtp.relay");
-        let text = format!("{peer} may not send faxes here; ask the administrator to add your network to smtp.relay");
-        return Err(Refusal::new(550, Cause::SenderNotAllowed, text));
+/// Whether this address may say for whom it speaks (XCLIENT).
+pub(crate) fn is_proxy(settings: &IntakeSettings, peer: IpAddr) -> bool {
+    is_in(&settings.smtp.xclient_from, peer)
+}
+
+fn is_in(networks: &[IpNet], peer: IpAddr) -> bool {
+    // ::ffff:10.0.0.1 is 10.0.0.1 on a socket that listens on both families.
+    let peer = peer.to_canonical();
+    networks.iter().any(|network| network.contains(&peer))
+}
+
+/// Who this is, by what is stronger than anything that a mail can say: certificate, login, network.
+pub(crate) fn identify(settings: &IntakeSettings, peer: IpAddr, who: &Who) -> Option<Identity> {
+    let named = |name: String| Identity { name, policy: Policy::default() };
+    if let Presented::Good(certificate) = &who.presented {
+        if let Some(identity) = settings.senders.by_certificate(&certificate.names, &certificate.fingerprint) {
+            return Some(identity.clone());
+        }
+        if let Some(name) = known_certificate(settings, &who.presented) {
+            return Some(named(format!("cert:{name}")));
+        }
     }
+    let login = who.account.as_ref();
+    let sender = login.or_else(|| settings.senders.by_network(peer)).cloned();
+    sender.or_else(|| is_relay(settings, peer).then(|| named("smtp.relay".to_owned())))
+}
+
+/// `MAIL FROM`: who, then sender. Nobody is answered where the mail itself may still prove whose it is.
+pub(crate) fn sender(
+    settings: &IntakeSettings,
+    peer: IpAddr,
+    who: &Who,
+    mail: &MailFrom,
+) -> Result<Option<Identity>, Refusal> {
     let sender = mail.path.as_ref().map_or("", |path| path.as_str());
-    let patterns = &settings.smtp.senders;
-    if !patterns.is_empty() && !patterns.iter().any(|pattern| matches_pattern(pattern, sender)) {
+    let identity = identify(settings, peer, who);
+    match &identity {
+        // RFC 6409 §6.1: a login may send as its own addresses.
+        Some(identity) if !identity.may_send_as(sender) => {
+            info!(identity = %identity.name, sender = %masked_address(Some(sender)), "refused a mail: not a sender of this identity");
+            let text = format!("{} may not be used by this account; send from one of its addresses", shown(sender));
+            return Err(Refusal::new(553, Cause::SenderNotAllowed, text));
+        }
+        Some(_) => {}
+        None if settings.senders.any_domain() && matches!(who.presented, Presented::Nothing) && !sender.is_empty() => {}
+        None => {
+            info!(%peer, "refused a mail: neither the network nor a certificate is in smtp.relay, and nobody has logged in");
+            return Err(Refusal::new(550, Cause::SenderNotAllowed, stranger(peer, &who.presented)));
+        }
+    }
+    if !fits(&settings.smtp.senders, sender) {
         info!(%peer, sender = %masked_address(Some(sender)), "refused a mail: the sender is not in smtp.senders");
-        let shown = if sender.is_empty() { "the null sender".to_owned() } else { address::quoted(sender) };
-        let text = format!("{shown} may not send faxes here; ask the administrator to add it to smtp.senders");
+        let text =
+            format!("{} may not send faxes here; ask the administrator to add it to smtp.senders", shown(sender));
         return Err(Refusal::new(550, Cause::SenderNotAllowed, text));
     }
-    Ok(())
+    Ok(identity)
+}
+
+fn shown(sender: &str) -> String {
+    if sender.is_empty() { "the null sender".to_owned() } else { address::quoted(sender) }
+}
+
+/// RFC 6125 §6.4.4: the alternative names, and no other field, say whose a certificate is.
+fn known_certificate<'s>(settings: &'s IntakeSettings, presented: &Presented) -> Option<&'s String> {
+    let Presented::Good(certificate) = presented else { return None };
+    let known = settings.smtp.relay_certificates.iter();
+    known.into_iter().find(|known| **known == certificate.fingerprint || certificate.names.contains(known))
+}
+
+fn stranger(peer: IpAddr, presented: &Presented) -> String {
+    match presented {
+        Presented::Nothing => {
+            format!("{peer} may not send faxes here; ask the administrator to add your network to smtp.relay")
+        }
+        Presented::Bad(why) => {
+            format!(
+                "the client certificate is not accepted: {why}; use one that the authority of smtp.tls.client_ca has issued"
+            )
+        }
+        Presented::Good(certificate) => {
+            let name = certificate.names.first().unwrap_or(&certificate.fingerprint);
+            format!(
+                "the client certificate of {name} may not send faxes here; ask the administrator to add cert:{name} to smtp.relay"
+            )
+        }
+    }
+}
+
+fn fits(patterns: &[String], sender: &str) -> bool {
+    patterns.is_empty() || patterns.iter().any(|pattern| matches_pattern(pattern, sender))
 }
 
 /// `RCPT TO`: address, then dial plan.
-pub(crate) fn recipient(settings: &IntakeSettings, rcpt: &RcptTo) -> Result<Recipient, Refusal> {
+pub(crate) fn recipient(
+    settings: &IntakeSettings,
+    envelope: Option<&Envelope>,
+    rcpt: &RcptTo,
+) -> Result<Recipient, Refusal> {
     let address = address::parse(&rcpt.path, &settings.address)?;
     dialplan::plan(&settings.dial, &settings.sip, &address.number).map_err(|refusal| {
         info!(to = %address.number.masked(), why = %refusal.cause(), "refused a recipient: the dial plan does not allow it");
         Refusal::new(550, refusal.cause(), refusal.to_string())
     })?;
+    if let Some(identity) = envelope.and_then(|envelope| envelope.identity.as_ref()) {
+        identity.may_fax(&address.number).map_err(|why| {
+            info!(to = %address.number.masked(), identity = %identity.name, "refused a recipient: its sender may not fax it");
+            Refusal::new(550, Cause::NumberNotAllowed, why.to_string())
+        })?;
+    }
+    dialplan::tones(&settings.dial, &address.number, address.post_dial.as_deref())
+        .map_err(|refusal| Refusal::new(550, refusal.cause(), refusal.to_string()))?;
     let original = match &rcpt.params.orcpt {
         Some(OriginalRecipient::Typed(text)) => Some(text.clone()),
         Some(OriginalRecipient::Untyped(_)) => {
@@ -57,45 +154,4 @@ pub(crate) fn recipient(settings: &IntakeSettings, rcpt: &RcptTo) -> Result<Reci
         delay: notify.delay,
     });
     Ok(Recipient { path: rcpt.path.as_str().to_owned(), address, original, notify })
-}
-
-/// `*@example.com`: `*` stands for any characters; upper and lower case are the same.
-fn matches_pattern(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.to_lowercase(), text.to_lowercase());
-    let mut pieces = pattern.split('*');
-    let first = pieces.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let Some(last) = pieces.next_back() else { return rest.is_empty() };
-    for piece in pieces {
-        match rest.find(piece) {
-            Some(at) => rest = &rest[at + piece.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_characters() {
-        for (pattern, text, expected) in [
-            ("*@example.com", "anna@example.com", true),
-            ("*@example.com", "anna@EXAMPLE.com", true),
-            ("*@example.com", "anna@sub.example.com", false),
-            ("*@example.com", "anna@example.com.evil.test", false),
-            ("*@*.example.com", "anna@sub.example.com", true),
-            ("copier-*@example.com", "copier-2@example.com", true),
-            ("copier-*@example.com", "copier-@example.com", true),
-            ("anna@example.com", "anna@example.com", true),
-            ("anna@example.com", "xanna@example.com", false),
-            ("*", "", true),
-            ("*@example.com", "", false),
-            ("a*a", "a", false),
-        ] {
-            assert_eq!(matches_pattern(pattern, text), expected, "{pattern} {text}");
-        }
-    }
 }

@@ -13,6 +13,8 @@ pub(crate) struct Trace<'a> {
     pub(crate) peer: IpAddr,
     /// `ESMTP`, `SMTP`, `UTF8SMTP` (RFC 3848, RFC 6531 §4.3).
     pub(crate) protocol: &'a str,
+    /// Protocol and suite of TLS, when there is one.
+    pub(crate) cipher: Option<&'a str>,
 }
 
 /// `Received: from … by … with … id …; date` and CRLF.
@@ -24,7 +26,9 @@ pub(crate) fn field(trace: &Trace<'_>, by: &str, id: &str, now: Timestamp) -> St
         // RFC 5321 §4.1.3.
         IpAddr::V6(peer) => format!("[IPv6:{peer}]"),
     };
-    format!("Received: from {hello} ({literal})\r\n\tby {by} with {} id {id};\r\n\t{}\r\n", trace.protocol, date(now))
+    let cipher = trace.cipher.map_or_else(String::new, |cipher| format!(" ({cipher})"));
+    let (protocol, date) = (trace.protocol, date(now));
+    format!("Received: from {hello} ({literal})\r\n\tby {by} with {protocol}{cipher} id {id};\r\n\t{date}\r\n")
 }
 
 /// RFC 5322 §3.3, in UTC.
@@ -38,9 +42,13 @@ mod tests {
 
     #[test]
     fn the_field_names_both_ends_protocol_id_and_time() {
-        let trace = Trace { hello: "a(b);c", peer: "2001:db8::7".parse().unwrap(), protocol: "ESMTP" };
+        let trace = Trace { hello: "a(b);c", peer: "2001:db8::7".parse().unwrap(), protocol: "ESMTP", cipher: None };
         let expected = "Received: from a?b??c ([IPv6:2001:db8::7])\r\n\tby fax.test with ESMTP id M-1;\r\n\t\
                         Sun, 22 Nov 2026 10:00:00 +0000\r\n";
-        assert_eq!(field(&trace, "fax.test", "M-1", Timestamp(1_795_341_600_000)), expected);
+        let now = Timestamp(1_795_341_600_000);
+        assert_eq!(field(&trace, "fax.test", "M-1", now), expected);
+        let tls = Trace { protocol: "ESMTPS", cipher: Some("TLS1.3 TLS13_AES_256_GCM_SHA384"), ..trace };
+        let with = "with ESMTPS (TLS1.3 TLS13_AES_256_GCM_SHA384) id M-1;";
+        assert_eq!(field(&tls, "fax.test", "M-1", now), expected.replace("with ESMTP id M-1;", with), "S16");
     }
 }

@@ -20,7 +20,7 @@ use tracing::{error, warn};
 use super::{Intake, masked_address};
 use crate::domain::MessageId;
 use crate::fault;
-use crate::store::{NewFax, NewMessage, StoreError, Submitted};
+use crate::store::{NewFax, NewMessage, StoreError, SubmitLimits, Submitted};
 use crate::work::{self, Hint, Pace, Progress, WorkError, Worker};
 
 /// How often the store is asked whether it still has what it confirmed.
@@ -177,6 +177,11 @@ async fn again(intake: &Intake, message: &NewMessage) -> Result<(), StoreError> 
         ),
         Err(error) => return Err(StoreError::Unavailable(error.to_string())),
     }
+    let mut message = message.clone();
+    if let Some(submitter) = &mut message.submitter {
+        // It was within its limits when it was accepted.
+        submitter.limits = SubmitLimits::default();
+    }
     match intake.store.submit(message.clone()).await {
         Ok(Submitted::Accepted { .. }) => {
             warn!(%id, client, %sender, "the store had lost a mail that it had confirmed; it is stored again");
@@ -184,6 +189,13 @@ async fn again(intake: &Intake, message: &NewMessage) -> Result<(), StoreError> 
         Ok(Submitted::Duplicate { message: other }) => {
             // The client sent it once more after the store had lost it.
             warn!(%id, other = %other.short(), client, %sender, "the store had lost a mail, and it came again meanwhile");
+            intake.ring.forget(message.id);
+        }
+        Ok(refused @ (Submitted::OverLimit(_) | Submitted::Replayed { .. })) => {
+            error!(
+                %id, client, %sender, ?refused,
+                "a mail that was accepted is gone from the store and its signature was used since; fix: let its sender send it again"
+            );
             intake.ring.forget(message.id);
         }
         Err(error @ StoreError::Unavailable(_)) => return Err(error),

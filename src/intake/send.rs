@@ -82,12 +82,17 @@ fn envelope(settings: &IntakeSettings, client: &str, handed: &Handed) -> Result<
         reverse_path: handed.from.clone(),
         ret: None,
         envid: None,
+        identity: None,
+        signature: None,
+        recipients_in_header: false,
+        when: submission::When::default(),
         recipients: Vec::new(),
     };
     for text in &handed.recipients {
         let local = text.strip_suffix(&format!("@{}", settings.address.domain)).unwrap_or(text);
         let address = address::parse_local(local, &settings.address)?;
         dialplan::plan(&settings.dial, &settings.sip, &address.number)
+            .and_then(|_| dialplan::tones(&settings.dial, &address.number, address.post_dial.as_deref()))
             .map_err(|refusal| Refusal::new(550, refusal.cause(), refusal.to_string()))?;
         let path = format!("{}@{}", canonical(&address), settings.address.domain);
         envelope.add(Recipient { path, address, original: None, notify: NotifyOn::default() });

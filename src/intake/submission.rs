@@ -7,6 +7,7 @@
 //! SMTP and commands take this same way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -17,12 +18,13 @@ use super::directive::{self, Cover, Directives, Priority};
 use super::refusal::Refusal;
 use super::{Intake, IntakeSettings, Readers, masked_address};
 use crate::documents::DocumentsError;
-use crate::domain::{BodyPlace, Cause, FaxId, FaxOptions, MessageId, NotifyOn, ReportStyle, Timestamp};
+use crate::domain::{BodyPlace, Cause, FaxId, FaxNumber, FaxOptions, MessageId, NotifyOn, ReportStyle, Timestamp};
 use crate::fault::crash_point;
 use crate::mail::mime::{Body, Mail};
+use crate::senders::Identity;
 use crate::store::{
-    DocumentKey, DocumentRef, Fax, FaxFilter, Message, NewFax, NewMessage, Placement, Ret, Source, StoreError,
-    Submitted,
+    DocumentKey, DocumentRef, Fax, FaxFilter, Message, NewFax, NewMessage, OverLimit, Placement, Ret, Source,
+    StoreError, Submitted, Submitter,
 };
 
 /// RFC 5321 §6.3: a mail with more trace fields is going in a circle.
@@ -41,7 +43,24 @@ pub(crate) struct Envelope {
     pub(crate) reverse_path: Option<String>,
     pub(crate) ret: Option<Ret>,
     pub(crate) envid: Option<String>,
+    /// On whose account it goes; none for what an administrator submits, and for a mail that has yet to prove whose it is.
+    pub(crate) identity: Option<Identity>,
+    /// Hash of the signature that proves it.
+    pub(crate) signature: Option<[u8; 32]>,
+    /// Whether every recipient must stand in `To` or `Cc`.
+    pub(crate) recipients_in_header: bool,
+    pub(crate) when: When,
     pub(crate) recipients: Vec<Recipient>,
+}
+
+/// When the sender wants it, as the transaction said; nothing where the configuration holds. Directives are more precise and win.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct When {
+    /// No call before this.
+    pub(crate) not_before: Option<Timestamp>,
+    /// No call this long after the first could have been made; shorter than the configuration's.
+    pub(crate) give_up_after: Option<Duration>,
+    pub(crate) priority: Option<Priority>,
 }
 
 /// An accepted recipient. Several that mean the same fax are one.
@@ -55,6 +74,17 @@ pub(crate) struct Recipient {
 }
 
 impl Envelope {
+    /// For the store.
+    fn submitter(&self) -> Option<Submitter> {
+        let identity = self.identity.as_ref()?;
+        Some(Submitter {
+            identity: identity.name.clone(),
+            billing: identity.policy.billing.clone(),
+            limits: identity.limits(),
+            signature: self.signature,
+        })
+    }
+
     /// Adds a recipient. RFC 4161 §2.1: spellings of one number are one call. Two names at one number are two people with two
     /// covers, so they stay two faxes. Answers whether it is a fax of its own.
     pub(crate) fn add(&mut self, recipient: Recipient) -> bool {
@@ -125,6 +155,7 @@ pub(crate) async fn submit(
     let raw = Arc::new(raw);
     let mail = read(intake, &raw).await?;
     let checked = check(&intake.settings, intake.readers, mail)?;
+    authorise(&intake.settings, envelope, &checked.mail)?;
     let idem_key = idem_key(envelope, &checked.mail, &checked.directives, &raw[head_bytes.min(raw.len())..]);
     let document = keep(intake, raw).await?;
     crash_point!("intake.document-kept");
@@ -151,6 +182,38 @@ pub(super) fn check(settings: &IntakeSettings, readers: Readers, mail: Mail) -> 
     let options = options(settings, &directives);
     check_content(readers, &mail, options.body)?;
     Ok(Checked { mail, subject, directives, options })
+}
+
+/// What the header must say for its sender to be let in.
+fn authorise(settings: &IntakeSettings, envelope: &Envelope, mail: &Mail) -> Result<(), Refusal> {
+    let Some(identity) = &envelope.identity else { return Ok(()) };
+    // Without any From nothing is forged: the reverse-path was asked for at MAIL.
+    if let Some(from) = mail.from.as_ref().map(|from| from.address.as_str())
+        && !identity.may_send_as(from)
+    {
+        let text = format!("{} may not write as {} in From; use one of its own addresses", identity.name, quoted(from));
+        return Err(Refusal::new(550, Cause::SenderNotAllowed, text));
+    }
+    if !envelope.recipients_in_header {
+        return Ok(());
+    }
+    let local = |mailbox: &crate::mail::mime::Mailbox| {
+        let (local, domain) = mailbox.address.rsplit_once('@')?;
+        let ours = domain.eq_ignore_ascii_case(&settings.address.domain);
+        ours.then(|| address::parse_local(local.trim_matches('"'), &settings.address).ok()).flatten()
+    };
+    let written: Vec<FaxNumber> =
+        mail.to.iter().take(NAMED_MAX).filter_map(local).map(|address| address.number).collect();
+    match envelope.recipients.iter().find(|recipient| !written.contains(&recipient.address.number)) {
+        None => Ok(()),
+        Some(recipient) => {
+            let text = format!(
+                "{} is not in To or Cc, which the signature covers; write it there, or log in for blind copies",
+                recipient.address.number
+            );
+            Err(Refusal { code: 550, status: "5.7.7", cause: Cause::MailReplayed, text })
+        }
+    }
 }
 
 /// Reading is work for a blocking thread; a panic in there costs this mail alone.
@@ -286,10 +349,20 @@ impl Checked {
             from_name: from.and_then(|from| from.name.clone()),
             from_address: from.map(|from| from.address.clone()),
             automatic: self.mail.automatic || envelope.reverse_path.is_none(),
-            options: self.options.clone(),
-            priority: self.directives.priority.unwrap_or(Priority::Normal).rank(),
+            options: self.options_of(envelope),
+            priority: self.directives.priority.or(envelope.when.priority).unwrap_or(Priority::Normal).rank(),
             raw,
+            submitter: envelope.submitter(),
             faxes: self.faxes(settings, envelope),
+        }
+    }
+
+    /// Its sender's cover, where the mail asks for none itself.
+    fn options_of(&self, envelope: &Envelope) -> FaxOptions {
+        let cover = envelope.identity.as_ref().and_then(|identity| identity.policy.cover.clone());
+        match cover.filter(|_| self.directives.cover.is_none()) {
+            Some(cover) => FaxOptions { cover: (cover != "none").then_some(cover), ..self.options.clone() },
+            None => self.options.clone(),
         }
     }
 
@@ -307,8 +380,8 @@ impl Checked {
                 to_company,
                 original_recipient: recipient.original.clone(),
                 notify: recipient.notify.and(settings.reports),
-                not_before: None,
-                give_up_after: settings.dial.retry.give_up,
+                not_before: envelope.when.not_before,
+                give_up_after: envelope.when.give_up_after.unwrap_or(settings.dial.retry.give_up),
             }
         };
         envelope.recipients.iter().map(fax).collect()
@@ -341,6 +414,8 @@ async fn store(intake: &Intake, mut message: NewMessage, attachments: usize) -> 
                 info!(client = %message.client, id = %accepted.id(), "a mail came again and was answered without sending it twice");
                 return Ok(accepted);
             }
+            Ok(Submitted::OverLimit(over)) => return Err(over_limit(&over, intake.clock.now())),
+            Ok(Submitted::Replayed { number }) => return Err(replayed(&number)),
             Err(StoreError::IdTaken(taken)) => {
                 warn!(%taken, "a new id met an old one; it is made anew");
                 message.id = MessageId::new();
@@ -354,6 +429,29 @@ async fn store(intake: &Intake, mut message: NewMessage, attachments: usize) -> 
         }
     }
     Err(Refusal::store_unavailable())
+}
+
+/// RFC 5321 §4.5.3.1.10 has 452 for too many of something; RFC 3463 §3.8: 4.7.1, refused by local rule.
+pub(crate) fn over_limit(over: &OverLimit, now: Timestamp) -> Refusal {
+    let OverLimit { what, most, again } = over;
+    let (code, status, text) = match again {
+        Some(again) => {
+            let minutes = again.since(now).as_secs().div_ceil(60).max(1);
+            let text = format!("you may send {most} {what} and have done so; try again in {minutes} min");
+            (452, "4.7.1", text)
+        }
+        None => {
+            let text = format!("you may send {most} {what}, and this mail alone is more; send it to fewer recipients");
+            (554, "5.7.1", text)
+        }
+    };
+    Refusal { code, status, cause: Cause::SenderLimit, text }
+}
+
+fn replayed(number: &FaxNumber) -> Refusal {
+    let text =
+        format!("this signed mail was faxed to {number} before; send a new mail, which gets a signature of its own");
+    Refusal { code: 550, status: "5.7.7", cause: Cause::MailReplayed, text }
 }
 
 /// The faxes of an earlier message, for the reply only: an error here is no reason to let the client send again.

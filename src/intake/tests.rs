@@ -7,28 +7,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::config::forbidden::DoNotFax;
 use crate::config::{RetryConfig, RetryRule, T38Config};
 use crate::documents::DocumentsSettings;
 use crate::domain::{BodyPlace, Paper, Quality, SystemClock, Timestamp};
 use crate::mail::bounce::BounceKey;
 use crate::mail::mime::{Attachment, Body, Mailbox};
+use crate::senders::Senders;
+use crate::senders::authenticity::Authenticator;
 use crate::store::{FaxFilter, FaxSummary};
 use crate::store::{SqlStore, SqliteSettings, testing};
 
 const LIMIT: Duration = Duration::from_secs(20);
+
+mod dialogues;
+mod extensions;
+mod secure;
+mod stranger;
 
 /// A gateway on loopback.
 struct Gateway {
     intake: Arc<Intake>,
     store: Arc<SqlStore>,
     address: SocketAddr,
+    /// Where TLS comes first, when the settings say so.
+    address_tls: Option<SocketAddr>,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
     folder: TempDir,
@@ -40,6 +50,33 @@ impl Gateway {
     }
 
     async fn start_with(change: impl FnOnce(&mut IntakeSettings), documents: DocumentsSettings) -> Self {
+        Self::start_for(None, change, documents).await
+    }
+
+    /// With real files, a real store and everything that says who may submit.
+    async fn start_guarded(
+        accounts: Arc<dyn Accounts>,
+        authenticator: Authenticator,
+        change: impl FnOnce(&mut IntakeSettings),
+    ) -> Self {
+        let documents = DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() };
+        Self::start_with_all(Some(accounts), Some(Arc::new(authenticator)), change, documents).await
+    }
+
+    async fn start_for(
+        accounts: Option<Arc<dyn Accounts>>,
+        change: impl FnOnce(&mut IntakeSettings),
+        documents: DocumentsSettings,
+    ) -> Self {
+        Self::start_with_all(accounts, None, change, documents).await
+    }
+
+    async fn start_with_all(
+        accounts: Option<Arc<dyn Accounts>>,
+        authenticator: Option<Arc<Authenticator>>,
+        change: impl FnOnce(&mut IntakeSettings),
+        documents: DocumentsSettings,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store =
@@ -50,19 +87,21 @@ impl Gateway {
         let shared: Arc<dyn Store> = Arc::<SqlStore>::clone(&store);
         let documents = Documents::open(folder.path().join("documents"), Arc::clone(&shared), documents).unwrap();
         let readers = Readers { read_mail, can_render: |media, _, _| media != "application/x-msdownload" };
-        let intake =
+        let tls = settings.smtp.tls.clone().map(|files| Arc::new(Tls::open(files).unwrap()));
+        let mut intake =
             Intake::new(settings, shared, Arc::new(documents), clock, readers, returns(), Arc::new(Notify::new()))
                 .unwrap();
+        (intake.tls, intake.accounts, intake.authenticator) = (tls, accounts, authenticator);
         let intake = Arc::new(intake);
         let listeners = bind(&intake.settings.smtp).await.unwrap();
-        let address = listeners[0].local_addr();
+        let (address, address_tls) = (listeners[0].local_addr(), listeners.get(1).map(Entrance::local_addr));
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(run(Arc::clone(&intake), listeners, shutdown.clone()));
-        Self { intake, store, address, shutdown, task, folder }
+        Self { intake, store, address, address_tls, shutdown, task, folder }
     }
 
     async fn client(&self) -> Client {
-        let mut client = Client { stream: TcpStream::connect(self.address).await.unwrap(), unread: Vec::new() };
+        let mut client = Client::new(TcpStream::connect(self.address).await.unwrap());
         assert_eq!(client.reply().await, "220 fax.test ESMTP ready");
         client
     }
@@ -76,12 +115,16 @@ fn returns() -> ReturnPaths {
     ReturnPaths::new(BounceKey::new([7; 32]), "fax.test")
 }
 
-struct Client {
-    stream: TcpStream,
+struct Client<S = TcpStream> {
+    stream: S,
     unread: Vec<u8>,
 }
 
-impl Client {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, unread: Vec::new() }
+    }
+
     async fn write(&mut self, octets: &[u8]) {
         self.stream.write_all(octets).await.unwrap();
     }
@@ -143,7 +186,7 @@ fn settings(folder: &Path) -> IntakeSettings {
         channels: 1,
         calls_per_minute: None,
         t38: T38Config {
-            remember: std::time::Duration::ZERO,
+            remember: Duration::ZERO,
             enabled: true,
             ecm: true,
             max_rate_bps: 14_400,
@@ -163,16 +206,24 @@ fn settings(folder: &Path) -> IntakeSettings {
         smtp: SmtpConfig {
             listen: vec![([127, 0, 0, 1], 0).into()],
             relay: vec!["127.0.0.0/8".parse().unwrap()],
+            listen_tls: Vec::new(),
+            tls: None,
+            relay_certificates: Vec::new(),
+            xclient_from: Vec::new(),
             proxy_protocol_from: Vec::new(),
             senders: Vec::new(),
             max_size_bytes: 1_000_000,
             max_recipients: 100,
             max_connections: 20,
+            max_connections_per_client: 20,
         },
+        senders: Senders::default(),
         dial: DialConfig {
             country: Some("CH".into()),
             allow: vec!["+41".into()],
             deny: vec!["+41900".into()],
+            premium: false,
+            do_not_fax: DoNotFax::default(),
             calls_per_minute: None,
             retry: RetryConfig { busy: rule, no_answer: rule, other: rule, give_up: Duration::from_secs(86_400) },
             routes: BTreeMap::new(),
@@ -213,6 +264,8 @@ fn read_mail(raw: &[u8]) -> Result<Mail, MimeError> {
     for header in parsed.headers.iter().filter(|h| h.get_key().to_ascii_lowercase().starts_with("x-fax-")) {
         mail.fax_fields.push((header.get_key().to_ascii_lowercase(), header.get_value()));
     }
+    let from = field("From").and_then(|from| mailparse::addrparse(&from).ok()?.extract_single_info());
+    mail.from = from.map(|from| Mailbox { name: from.display_name, address: from.addr });
     if let Some(list) = field("To").and_then(|to| mailparse::addrparse(&to).ok()) {
         for single in list.iter() {
             if let mailparse::MailAddr::Single(single) = single {
@@ -543,7 +596,7 @@ async fn s12_connections_beyond_the_limit_are_turned_away() {
     let gateway = Gateway::start_with(|s| s.smtp.max_connections = 2, DocumentsSettings::default()).await;
     let _first = gateway.client().await;
     let _second = gateway.client().await;
-    let mut third = Client { stream: TcpStream::connect(gateway.address).await.unwrap(), unread: Vec::new() };
+    let mut third = Client::new(TcpStream::connect(gateway.address).await.unwrap());
     assert!(third.reply().await.starts_with("421 4.3.2 fax.test has too many connections"));
 }
 
@@ -551,7 +604,14 @@ async fn s12_connections_beyond_the_limit_are_turned_away() {
 async fn more_mails_that_end_at_once_than_there_are_places_all_get_their_answer() {
     let documents = DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() };
     let clients = FINISHING_MAX * 5 / 2;
-    let gateway = Gateway::start_with(|s| s.smtp.max_connections = clients, documents).await;
+    let gateway = Gateway::start_with(
+        |s| {
+            s.smtp.max_connections = clients;
+            s.smtp.max_connections_per_client = clients;
+        },
+        documents,
+    )
+    .await;
     let mut ready = Vec::new();
     for index in 0..clients {
         let mut client = gateway.client().await;

@@ -38,9 +38,9 @@ use tokio_util::task::TaskTracker;
 use crate::config::inbound::Mailboxes;
 use crate::config::{Config, DialConfig, SipConfig, dialplan};
 use crate::documents::Documents;
-use crate::domain::{Cause, FaxNumber};
+use crate::domain::Cause;
 use crate::lifecycle::HeldUntil;
-use crate::store::{CallLimits, CallWork, LineState, Owner, Reach, Result as StoreResult, Store};
+use crate::store::{CallLimits, CallWork, Fax, LineState, Owner, Reach, Result as StoreResult, Store};
 use crate::work::{Hint, Leases};
 pub use continued::Marker;
 use journal::Journal;
@@ -249,7 +249,7 @@ impl LineAgent {
         if work.fax.is_complete() {
             return call::sent_already(&self.context, &work).await;
         }
-        match self.line_for(&work.fax.number, room) {
+        match self.line_for(&work.fax, room) {
             Ok(channel) => {
                 let cancel = self.stop_calls.child_token();
                 let call = call::Call::new(self.context.clone(), channel, work, cancel, &self.under_way);
@@ -322,8 +322,10 @@ impl LineAgent {
 
     /// Takes a channel of the first line that may carry this number and answers. The dial plan is asked again here:
     /// a rule that was tightened after the mail was accepted holds.
-    fn line_for(&self, number: &FaxNumber, room: &mut Room) -> Result<Channel, NoChannel> {
-        let plan = dialplan::plan(&self.context.dial, &self.sip, number)
+    fn line_for(&self, fax: &Fax, room: &mut Room) -> Result<Channel, NoChannel> {
+        let dial = &self.context.dial;
+        let plan = dialplan::plan(dial, &self.sip, &fax.number)
+            .and_then(|plan| dialplan::tones(dial, &fax.number, fax.post_dial.as_deref()).map(|()| plan))
             .map_err(|refusal| NoChannel::Never(refusal.to_string()))?;
         let lines = plan.lines.iter().filter_map(|name| self.lines.get(name));
         let with_room = lines.filter(|line| line.is_up() && room.on(line) > 0);

@@ -30,6 +30,8 @@ pub(in crate::store) const TABLES: &[(&str, &[&str])] = &[
     ("notices", &["id"]),
     ("events", &["seq"]),
     ("secrets", &["name"]),
+    ("accounts", &["name"]),
+    ("signatures", &["signature", "number"]),
 ];
 
 /// Tables that say how a cluster does now; a new one says it anew.
@@ -37,6 +39,8 @@ pub(in crate::store) const TABLES: &[(&str, &[&str])] = &[
 pub(in crate::store) const NOT_COPIED: &[&str] = &[
     "probe",
     "duties",
+    "login_failures",
+    "submitters",
     "nodes",
     "lines",
     "trunks",

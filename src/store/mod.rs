@@ -127,6 +127,33 @@ pub trait Store: Send + Sync + 'static {
     /// whether it was new. `Refused` for a notice that carries no received fax.
     async fn notice_bounced(&self, notice: NoticeId, why: &str, instead: &Instead) -> Result<bool>;
 
+    // ---- who may submit
+
+    /// The limit that an identity has reached; none when it may submit one fax more.
+    async fn over_limit(&self, identity: &str, limits: &SubmitLimits) -> Result<Option<OverLimit>>;
+
+    /// Adds an account, or replaces the one of its name.
+    async fn put_account(&self, account: &Account) -> Result<()>;
+
+    /// Removes an account. `NotFound` when there is none.
+    async fn remove_account(&self, name: &str, by: &str) -> Result<()>;
+
+    /// The account of this name.
+    async fn account(&self, name: &str) -> Result<Option<Account>>;
+
+    /// All of them, by name.
+    async fn accounts(&self) -> Result<Vec<Account>>;
+
+    /// Counts a failed login for each of `what` (a name, a network); the count begins anew when the last one is longer ago
+    /// than `forgotten_after`.
+    async fn login_failed(&self, what: &[String], forgotten_after: Duration) -> Result<()>;
+
+    /// How often logins of `what` have failed, over all nodes; those that never did are not among the answers.
+    async fn login_failures(&self, what: &[String], forgotten_after: Duration) -> Result<Vec<(String, u32)>>;
+
+    /// Forgets the failed logins of one of them.
+    async fn login_forgiven(&self, what: &str) -> Result<()>;
+
     // ---- render/
 
     /// Leases every claimable fax in state `accepted` of one message: the most urgent, then the one that waits longest.

@@ -10,6 +10,7 @@ mod ownership;
 mod reading;
 mod received;
 mod retention;
+mod senders;
 
 pub use calls::*;
 pub use documents::*;
@@ -21,3 +22,4 @@ pub use ownership::*;
 pub use reading::*;
 pub use received::*;
 pub use retention::*;
+pub use senders::*;

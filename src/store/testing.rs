@@ -165,6 +165,7 @@ pub(crate) fn message(numbers: &[&str]) -> NewMessage {
         options: FaxOptions::default(),
         priority: 5,
         raw: document(id.to_string().as_bytes()),
+        submitter: None,
         faxes: numbers.iter().map(|number| fax(number)).collect(),
     }
 }

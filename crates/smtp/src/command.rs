@@ -5,11 +5,10 @@
 
 use crate::params::{self, MailParams, ParamError, RcptParams};
 use crate::path::{self, Path, PathError, Utf8};
+use crate::xclient::{self, XClient};
 
 /// Verbs that exist and are not offered: `502 5.5.1` (RFC 5321 §4.2.4).
-const NOT_IMPLEMENTED: &[&str] = &[
-    "AUTH", "BDAT", "BURL", "ETRN", "ATRN", "EXPN", "SAML", "SEND", "SOML", "STARTTLS", "TURN", "XCLIENT", "XFORWARD",
-];
+const NOT_IMPLEMENTED: &[&str] = &["BURL", "ETRN", "ATRN", "EXPN", "SAML", "SEND", "SOML", "TURN", "XFORWARD"];
 /// First words of HTTP requests: a browser was made to talk to us (cross-protocol request forgery).
 const FOREIGN: &[&str] = &["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
 /// RFC 5321 §4.5.3.1.2.
@@ -28,6 +27,24 @@ pub enum Command {
     Rcpt(Path, RcptParams),
     /// `DATA`.
     Data,
+    /// `BDAT octets [LAST]` (RFC 3030 §2).
+    Bdat {
+        /// How many octets follow the line.
+        size_bytes: u64,
+        /// Whether it is the last chunk.
+        chunk: Chunk,
+    },
+    /// `STARTTLS`.
+    Starttls,
+    /// `AUTH mechanism [initial response]`.
+    Auth {
+        /// Its name as it was written.
+        mechanism: String,
+        /// Still encoded; `=` is an empty one.
+        initial: Option<String>,
+    },
+    /// `XCLIENT attribute=value …`.
+    XClient(XClient),
     /// `RSET`.
     Rset,
     /// `NOOP`.
@@ -40,6 +57,15 @@ pub enum Command {
     Help,
 }
 
+/// Whether more chunks follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chunk {
+    /// They do.
+    More,
+    /// This is the last one.
+    Last,
+}
+
 /// Why a line is no command. Each has its reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -47,7 +73,7 @@ pub enum CommandError {
     #[error("{0}")]
     Line(&'static str),
     /// `500 5.5.1`: no such command.
-    #[error("unknown command; use EHLO, MAIL, RCPT, DATA, RSET, NOOP, VRFY, HELP or QUIT")]
+    #[error("unknown command; use EHLO, MAIL, RCPT, DATA, BDAT, RSET, NOOP, VRFY, HELP or QUIT")]
     Unknown,
     /// `502 5.5.1`: known and not offered.
     #[error("{0} is not offered here; use what the EHLO reply lists")]
@@ -61,6 +87,9 @@ pub enum CommandError {
     /// `501 5.1.7` or `501 5.1.3`: a bad address.
     #[error("{1}")]
     Address(Side, PathError),
+    /// `501 5.5.4`: a chunk of unknown size; where its octets end is not known, so the connection is closed.
+    #[error("{0}")]
+    ChunkSize(&'static str),
     /// The other end does not speak SMTP; the connection is closed.
     #[error("this is SMTP, not HTTP")]
     Foreign,
@@ -96,6 +125,10 @@ pub fn parse(line: &[u8], utf8: Utf8) -> Result<Command, CommandError> {
         "MAIL" => mail(argument),
         "RCPT" => rcpt(argument, utf8),
         "DATA" => alone(argument, "DATA", Command::Data),
+        "BDAT" => bdat(argument),
+        "STARTTLS" => alone(argument, "STARTTLS", Command::Starttls),
+        "AUTH" => auth(argument),
+        "XCLIENT" => xclient::parse(argument).map(Command::XClient).map_err(CommandError::Argument),
         "RSET" => alone(argument, "RSET", Command::Rset),
         "QUIT" => alone(argument, "QUIT", Command::Quit),
         "NOOP" => Ok(Command::Noop),
@@ -141,6 +174,34 @@ fn rcpt(argument: &str, utf8: Utf8) -> Result<Command, CommandError> {
     let empty = PathError::Syntax("the recipient is empty; write it as <user@example.com>");
     let path = path.ok_or(CommandError::Address(Side::Recipient, empty))?;
     Ok(Command::Rcpt(path, params::rcpt(params).map_err(parameter)?))
+}
+
+/// RFC 3030 §2: digits, then nothing or LAST.
+fn bdat(argument: &str) -> Result<Command, CommandError> {
+    let bad =
+        CommandError::ChunkSize("BDAT needs a number of octets, then LAST or nothing; write it as in BDAT 1000 LAST");
+    let mut words = argument.split([' ', '\t']).filter(|word| !word.is_empty());
+    let (Some(size), last, None) = (words.next(), words.next(), words.next()) else { return Err(bad) };
+    let chunk = match last {
+        None => Chunk::More,
+        Some(word) if word.eq_ignore_ascii_case("LAST") => Chunk::Last,
+        Some(_) => return Err(bad),
+    };
+    let digits = size.len() <= 20 && size.bytes().all(|b| b.is_ascii_digit());
+    match size.parse() {
+        Ok(size_bytes) if digits => Ok(Command::Bdat { size_bytes, chunk }),
+        _ => Err(bad),
+    }
+}
+
+/// RFC 4954 §4.
+fn auth(argument: &str) -> Result<Command, CommandError> {
+    let mut words = argument.split([' ', '\t']).filter(|word| !word.is_empty());
+    let (mechanism, initial) = (words.next(), words.next().map(str::to_owned));
+    match (mechanism, words.next()) {
+        (Some(mechanism), None) => Ok(Command::Auth { mechanism: mechanism.to_owned(), initial }),
+        _ => Err(missing("AUTH needs a mechanism and at most one response; write it as in AUTH PLAIN")),
+    }
 }
 
 /// `FROM:` or `TO:` in any case. RFC 5321 §3.3 allows no space after the colon; many programs send one, and it is harmless.

@@ -9,22 +9,30 @@
 //! ends a line and only CRLF.CRLF ends the content (RFC 5321 §2.3.8, §4.1.1.4); content with a bare CR or LF is swallowed to
 //! its real end and refused.
 //!
-//! Standards: RFC 5321 (SMTP), 2920 (PIPELINING), 1870 (SIZE), 6152 (8BITMIME), 6531 (SMTPUTF8), 3461 (DSN), 2034 and 3463
-//! (enhanced status codes). STARTTLS, AUTH and BDAT are refused as not implemented; [`command::Command`] and the session's
-//! phases are where they go.
+//! Standards: RFC 5321 (SMTP), 2920 (PIPELINING), 1870 (SIZE), 6152 (8BITMIME), 3030 (CHUNKING, BINARYMIME), 6531 (SMTPUTF8), 3461 (DSN),
+//! 2034 and 3463 (enhanced status codes), 3207 (STARTTLS), 4954 (AUTH), 9422 (LIMITS), 4865 (FUTURERELEASE), 2852 (DELIVERBY),
+//! 6710 (MT-PRIORITY), and XCLIENT as Postfix describes it.
 
+mod chunk;
 pub mod command;
 mod data;
 mod line;
 pub mod params;
 pub mod path;
 pub mod reply;
+pub mod sasl;
 pub mod session;
+mod xclient;
 
-pub use params::{BodyKind, MailParams, Notify, OriginalRecipient, RcptParams, Ret};
+pub use params::{BodyKind, DeliverBy, Hold, LateMode, MailParams, Notify, OriginalRecipient, RcptParams, Ret};
 pub use path::Path;
 pub use reply::{Charset, Reply};
-pub use session::{Action, Decision, MailFrom, Question, RcptTo, Session, SessionSettings, Slugs, Waiting};
+pub use sasl::{Credentials, Mechanism, Secret, Verifier};
+pub use session::{
+    Action, Channel, Decision, FutureRelease, InClear, MailFrom, Offers, Question, RcptTo, Session, SessionSettings,
+    Slugs, Starttls, Waiting, XClientOffer,
+};
+pub use xclient::{Protocol, XClient};
 
 #[doc(hidden)]
 pub use data::{DataScanner, Flaw};

@@ -1,8 +1,10 @@
 //! Command lines: octets in, whole lines out. Only CRLF ends a line (RFC 5321 §2.3.8).
 
 /// RFC 5321 §4.5.3.1.4 asks for 512 octets at the least, more with extensions. Encapsulated fax addresses, ORCPT and
-/// SMTPUTF8 paths are long; 4096 holds a path of 2000 octets beside an ORCPT of 500.
-pub(crate) const LINE_MAX: usize = 4096;
+/// SMTPUTF8 paths are long; 4096 holds a path of 2000 octets beside an ORCPT of 500. The session holds commands to it.
+pub(crate) const COMMAND_MAX: usize = 4096;
+/// RFC 4954 §4: lines of a login are longer, without their CRLF.
+pub(crate) const LINE_MAX: usize = 12_288;
 /// A line that is still not over after this many octets is a flood, not a mistake.
 const FLOOD_MAX: usize = 64 * 1024;
 
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_4096_octets_is_read_and_a_longer_one_is_swallowed_to_its_end() {
+    fn a_line_of_12288_octets_is_read_and_a_longer_one_is_swallowed_to_its_end() {
         let just = vec![b'x'; LINE_MAX];
         assert_eq!(lines(&[&just[..], b"\r\n"].concat()), [Line::Whole(just.clone())]);
         let found = lines(&[&just[..], b"x\r\nNOOP\r\n"].concat());

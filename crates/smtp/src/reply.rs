@@ -56,6 +56,16 @@ impl Reply {
         Self::plain(354, vec!["go ahead; end with <CRLF>.<CRLF>".to_owned()])
     }
 
+    /// `235`, the login is right (RFC 4954 §6).
+    pub fn logged_in() -> Self {
+        Self::new(235, "2.7.0", "logged in")
+    }
+
+    /// `535`, whatever was wrong with it.
+    pub fn login_failed() -> Self {
+        Self::new(535, "5.7.8", "the login failed; check user name and password")
+    }
+
     /// The three digits.
     pub fn code(&self) -> u16 {
         self.code

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use phonenumber::metadata::DATABASE;
 
 use super::AddressError;
-use crate::config::dialplan;
+use crate::config::forbidden;
 use crate::domain::FaxNumber;
 
 /// Longer texts are no number in any spelling.
@@ -135,7 +135,7 @@ impl Context<'_> {
     }
 
     fn national(&self, digits: &str) -> Result<FaxNumber, AddressError> {
-        if dialplan::is_emergency(digits, self.country) {
+        if forbidden::is_emergency(digits, self.country) {
             let text = format!("{} reaches an emergency service; faxes are never sent there", self.quoted());
             return Err(AddressError::not_allowed(text));
         }

@@ -21,6 +21,7 @@ mod received_kept;
 mod retention;
 mod schema;
 mod sealing;
+mod senders;
 
 use std::any::Any;
 use std::future::Future;
@@ -116,6 +117,13 @@ const CASES: &[(&str, Case)] = cases![
     limits::a_race_for_a_channel_or_a_number_has_one_winner_and_costs_the_loser_no_attempt,
     limits::the_channel_of_an_incoming_call_is_free_when_it_ends_or_its_node_is_gone,
     limits::what_a_dead_node_held_is_free_when_its_attempt_is_settled,
+    senders::what_an_identity_sent_within_an_hour_and_a_day_is_limited,
+    senders::pages_count_as_soon_as_they_are_known,
+    senders::a_mail_that_alone_is_more_than_its_sender_may_send_never_fits,
+    senders::a_race_for_the_last_fax_has_one_winner,
+    senders::a_signature_lets_in_one_fax_a_number,
+    senders::an_account_is_made_replaced_and_removed,
+    senders::failed_logins_are_counted_until_they_are_long_ago,
     nodes::an_order_to_drain_holds_until_it_is_resumed_whatever_the_node_says,
     orders::a_held_fax_is_nobodys_work_and_its_time_stands_still,
     orders::an_order_waits_for_the_renderer_and_then_holds,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DocumentKey, DocumentRef, Lease, LeaseToken, NewNotice, Order};
+use super::{DocumentKey, DocumentRef, Lease, LeaseToken, NewNotice, Order, OverLimit, Submitter};
 use crate::domain::page::words;
 use crate::domain::{Cause, FaxId, FaxNumber, FaxOptions, FaxState, MessageId, NotifyOn, Outcome, Timestamp};
 
@@ -61,6 +61,8 @@ pub struct NewMessage {
     pub priority: i16,
     /// The mail as it came, CRLF line ends.
     pub raw: DocumentRef,
+    /// On whose account it goes; none for what an administrator submits.
+    pub submitter: Option<Submitter>,
     /// One for each recipient; never empty.
     pub faxes: Vec<NewFax>,
 }
@@ -104,6 +106,13 @@ pub enum Submitted {
     Duplicate {
         /// The first one.
         message: MessageId,
+    },
+    /// Its submitter has sent too much; nothing is stored.
+    OverLimit(OverLimit),
+    /// The signature that would let it in has let a fax to the same number in before; nothing is stored.
+    Replayed {
+        /// The number.
+        number: FaxNumber,
     },
 }
 

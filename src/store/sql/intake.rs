@@ -1,7 +1,7 @@
 //! A message comes in: documents, message, faxes and their first events, or nothing at all.
 
 use super::error::Place;
-use super::{DbError, Done, Query, Tx, execute_list, sql, statements};
+use super::{DbError, Done, Query, Tx, execute_list, senders, sql, statements};
 use crate::domain::{ShortId, Timestamp};
 use crate::store::{DocumentRef, NewFax, NewMessage, Result, StoreError, Submitted};
 
@@ -23,8 +23,8 @@ statements! {
             stored_at = CASE WHEN documents.pruned_at IS NULL THEN documents.stored_at ELSE excluded.stored_at END";
     MESSAGE = "-- messages.submit
         INSERT INTO messages (id, short_id, idem_key, source, client, reverse_path, ret, envid, header_message_id,
-            subject, from_name, from_address, automatic, options, raw_document, accepted_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+            subject, from_name, from_address, automatic, options, raw_document, accepted_at, identity, billing)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
     FAX = "-- faxes.submit
         INSERT INTO faxes (id, short_id, message_id, recipient, number, subaddress, post_dial, to_name, to_company,
             original_recipient, notify_success, notify_failure, notify_delay, state, priority, not_before,
@@ -44,6 +44,11 @@ pub(super) async fn submit(tx: &mut Tx, message: &NewMessage) -> Result<Submitte
     }
     if let Some(before) = known(tx, message).await? {
         return Ok(before);
+    }
+    if let Some(submitter) = &message.submitter
+        && let Some(refused) = senders::refuse(tx, submitter, message).await?
+    {
+        return Ok(refused);
     }
     // The time has come with the first answer.
     let at = tx.now().await?;
@@ -138,6 +143,8 @@ fn message_query(message: &NewMessage, at: Timestamp) -> Query<'_> {
         .bind(options)
         .bind(message.raw.key.to_string())
         .bind(at.0)
+        .bind(message.submitter.as_ref().map(|submitter| submitter.identity.as_str()))
+        .bind(message.submitter.as_ref().and_then(|submitter| submitter.billing.as_deref()))
 }
 
 fn fax_query<'m>(message: &'m NewMessage, fax: &'m NewFax, at: Timestamp) -> Query<'m> {

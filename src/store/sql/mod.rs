@@ -31,6 +31,7 @@ mod routes;
 mod rows;
 mod sealing;
 mod secrets;
+mod senders;
 mod settle;
 mod statement;
 mod value;
@@ -192,6 +193,7 @@ pub(in crate::store) fn every_statement() -> impl Iterator<Item = &'static State
         facts::STATEMENTS,
         intake::STATEMENTS,
         limits::STATEMENTS,
+        senders::STATEMENTS,
         line::STATEMENTS,
         maintain::STATEMENTS,
         nodes::STATEMENTS,
@@ -472,6 +474,60 @@ impl Store for SqlStore {
             Box::pin(async move { settle::settle(tx, attempt, token, &end, &next).await })
         })
         .await
+    }
+
+    async fn over_limit(&self, identity: &str, limits: &SubmitLimits) -> Result<Option<OverLimit>> {
+        let (identity, limits) = (identity.to_owned(), *limits);
+        self.read("submitters.over", move |c| {
+            Box::pin(async move {
+                let now = c.now().await?;
+                senders::over(&mut c.conn, &identity, &limits, 1, now).await
+            })
+        })
+        .await
+    }
+
+    async fn put_account(&self, account: &Account) -> Result<()> {
+        let account = account.clone();
+        self.write("accounts.put", move |tx| Box::pin(async move { senders::put(tx, &account).await })).await
+    }
+
+    async fn remove_account(&self, name: &str, by: &str) -> Result<()> {
+        let (name, by) = (name.to_owned(), by.to_owned());
+        self.write("accounts.remove", move |tx| Box::pin(async move { senders::remove(tx, &name, &by).await })).await
+    }
+
+    async fn account(&self, name: &str) -> Result<Option<Account>> {
+        let name = name.to_owned();
+        self.read("accounts.one", move |c| Box::pin(async move { senders::one(&mut c.conn, &name).await })).await
+    }
+
+    async fn accounts(&self) -> Result<Vec<Account>> {
+        self.read("accounts.all", |c| Box::pin(senders::all(&mut c.conn))).await
+    }
+
+    async fn login_failed(&self, what: &[String], forgotten_after: Duration) -> Result<()> {
+        let what = what.to_vec();
+        self.write("login_failures.add", move |tx| {
+            Box::pin(async move { senders::failed(tx, &what, forgotten_after).await })
+        })
+        .await
+    }
+
+    async fn login_failures(&self, what: &[String], forgotten_after: Duration) -> Result<Vec<(String, u32)>> {
+        let what = what.to_vec();
+        self.read("login_failures.count", move |c| {
+            Box::pin(async move {
+                let now = c.now().await?;
+                senders::failures(&mut c.conn, &what, now, forgotten_after).await
+            })
+        })
+        .await
+    }
+
+    async fn login_forgiven(&self, what: &str) -> Result<()> {
+        let what = what.to_owned();
+        self.write("login_failures.forgive", move |tx| Box::pin(async move { senders::forgive(tx, &what).await })).await
     }
 
     async fn secret(&self, name: &str, fresh: &[u8]) -> Result<Vec<u8>> {

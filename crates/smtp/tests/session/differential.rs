@@ -1,12 +1,14 @@
 //! The grammar beside smtp-proto's: where both read a line they read the same; where they differ, it is listed and wanted.
 
-use smtp::command::{self, Command};
-use smtp::params::{BodyKind, OriginalRecipient, Ret};
+use smtp::Mechanism;
+use smtp::command::{self, Chunk, Command};
+use smtp::params::{BodyKind, Hold, LateMode, MailParams, OriginalRecipient, Ret};
 use smtp::path::Utf8;
 use smtp_proto::request::receiver::DataReceiver;
 use smtp_proto::{
-    MAIL_BODY_8BITMIME, MAIL_RET_FULL, MAIL_RET_HDRS, MAIL_SMTPUTF8, RCPT_NOTIFY_DELAY, RCPT_NOTIFY_FAILURE,
-    RCPT_NOTIFY_NEVER, RCPT_NOTIFY_SUCCESS, Request,
+    AUTH_LOGIN, AUTH_OAUTHBEARER, AUTH_PLAIN, AUTH_SCRAM_SHA_256, AUTH_XOAUTH2, MAIL_BODY_8BITMIME,
+    MAIL_BODY_BINARYMIME, MAIL_BY_NOTIFY, MAIL_BY_RETURN, MAIL_RET_FULL, MAIL_RET_HDRS, MAIL_SMTPUTF8,
+    RCPT_NOTIFY_DELAY, RCPT_NOTIFY_FAILURE, RCPT_NOTIFY_NEVER, RCPT_NOTIFY_SUCCESS, Request,
 };
 
 /// Lines that both read alike.
@@ -26,6 +28,18 @@ const ALIKE: &[&str] = &[
     "RCPT TO:<a@b.test> NOTIFY=NEVER",
     "RCPT TO:<a@b.test> NOTIFY=DELAY ORCPT=rfc822;FAX+3D+2B1@fax.test",
     "RCPT TO:<\"a b\"@b.test>",
+    "MAIL FROM:<a@b.test> BODY=BINARYMIME",
+    "MAIL FROM:<a@b.test> HOLDFOR=100 BY=120;R MT-PRIORITY=-3",
+    "MAIL FROM:<a@b.test> BY=-5;N MT-PRIORITY=9",
+    "BDAT 1000",
+    "BDAT 0 LAST",
+    "bdat 1000 last",
+    "STARTTLS",
+    "AUTH PLAIN",
+    "AUTH LOGIN dXNlcg==",
+    "auth scram-sha-256",
+    "AUTH XOAUTH2 YQ==",
+    "AUTH OAUTHBEARER YQ==",
     "DATA",
     "RSET",
     "NOOP",
@@ -44,12 +58,13 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("RCPT TO:<a@b> ORCPT=fax;+2B49", "every address type is read (RFC 3461 §4.2)"),
     ("MAIL FROM:<a@b> SIZE=1 SIZE=2", "a parameter stands once"),
     ("MAIL FROM:<a@b> ENVID=a+0D+0Ab", "ENVID encodes printable characters (RFC 3461 §4.4)"),
-    ("MAIL FROM:<a@b> BODY=BINARYMIME", "not offered without CHUNKING"),
     ("MAIL FROM:<\u{fc}@b>", "UTF-8 needs SMTPUTF8 (RFC 6531 §3.4)"),
     ("DATA x", "DATA has no argument (RFC 5321 §4.1.1.4)"),
-    ("STARTTLS", "not offered yet"),
-    ("AUTH PLAIN", "not offered yet"),
-    ("BDAT 10 LAST", "not offered yet"),
+    ("AUTH PLAIN a b", "one initial response (RFC 4954 §4)"),
+    ("MAIL FROM:<a@b> MT-PRIORITY=10", "-9 to 9 (RFC 6710 §3)"),
+    ("MAIL FROM:<a@b> BY=0;R", "a time that is over cannot be kept (RFC 2852 §4)"),
+    ("MAIL FROM:<a@b> HOLDFOR=1 HOLDUNTIL=2026-11-22T10:00:00Z", "one of the two (RFC 4865 §4)"),
+    ("XCLIENT ADDR=192.0.2.1", "read here alone"),
 ];
 
 #[test]
@@ -111,9 +126,14 @@ fn ours(command: &Command) -> String {
             let path =
                 path.as_ref().map_or_else(String::new, |p| format!("{}@{}", p.local(), p.domain().unwrap_or("")));
             let ret = params.ret.map_or("", |ret| if ret == Ret::Full { "full" } else { "hdrs" });
-            let body = if params.body == BodyKind::EightBitMime { "8bit" } else { "" };
+            let body = match params.body {
+                BodyKind::SevenBit => "",
+                BodyKind::EightBitMime => "8bit",
+                BodyKind::BinaryMime => "binary",
+            };
             let envid = params.envid.clone().unwrap_or_default();
-            format!("mail {path} {} {body} {} {ret} {envid}", params.size_bytes.unwrap_or(0), params.smtputf8)
+            let when = when(params);
+            format!("mail {path} {} {body} {} {ret} {envid} {when}", params.size_bytes.unwrap_or(0), params.smtputf8)
         }
         Command::Rcpt(path, params) => {
             let path = format!("{}@{}", path.local(), path.domain().unwrap_or(""));
@@ -134,7 +154,28 @@ fn ours(command: &Command) -> String {
         Command::Quit => "quit".into(),
         Command::Vrfy => "vrfy".into(),
         Command::Help => "help".into(),
+        Command::Bdat { size_bytes, chunk } => format!("bdat {size_bytes} {}", *chunk == Chunk::Last),
+        Command::Starttls => "starttls".into(),
+        Command::Auth { mechanism, initial } => {
+            let name = Mechanism::of(mechanism).map_or("unknown", Mechanism::name);
+            format!("auth {name} {}", initial.as_deref().unwrap_or(""))
+        }
+        Command::XClient(_) => "xclient".into(),
     }
+}
+
+fn when(params: &MailParams) -> String {
+    let hold = match params.hold {
+        Some(Hold::For { seconds }) => u64::from(seconds),
+        _ => 0,
+    };
+    let (by, mode) = params.deliver_by.map_or((0, None), |by| (by.seconds, Some(by.mode)));
+    let mode = match mode {
+        None => "",
+        Some(LateMode::Return) => "r",
+        Some(LateMode::Notify) => "n",
+    };
+    format!("{hold} {by}{mode} {}", params.priority.unwrap_or(0))
 }
 
 fn theirs<T: AsRef<str> + std::fmt::Display>(request: &Request<T>) -> String {
@@ -150,9 +191,19 @@ fn theirs<T: AsRef<str> + std::fmt::Display>(request: &Request<T>) -> String {
             } else {
                 ""
             };
-            let body = if flag(MAIL_BODY_8BITMIME) { "8bit" } else { "" };
+            let body = match (flag(MAIL_BODY_8BITMIME), flag(MAIL_BODY_BINARYMIME)) {
+                (true, _) => "8bit",
+                (_, true) => "binary",
+                _ => "",
+            };
+            let mode = match (flag(MAIL_BY_RETURN), flag(MAIL_BY_NOTIFY)) {
+                (true, _) => "r",
+                (_, true) => "n",
+                _ => "",
+            };
+            let when = format!("{} {}{mode} {}", from.hold_for, from.by, from.mt_priority);
             let envid = from.env_id.as_ref().map_or("", AsRef::as_ref);
-            format!("mail {} {} {body} {} {ret} {envid}", from.address, from.size, flag(MAIL_SMTPUTF8))
+            format!("mail {} {} {body} {} {ret} {envid} {when}", from.address, from.size, flag(MAIL_SMTPUTF8))
         }
         Request::Rcpt { to } => {
             let bit = |flag| u8::from(to.flags & flag != 0);
@@ -167,6 +218,19 @@ fn theirs<T: AsRef<str> + std::fmt::Display>(request: &Request<T>) -> String {
         Request::Quit => "quit".into(),
         Request::Vrfy { .. } => "vrfy".into(),
         Request::Help { .. } => "help".into(),
+        Request::Bdat { chunk_size, is_last } => format!("bdat {chunk_size} {is_last}"),
+        Request::StartTls => "starttls".into(),
+        Request::Auth { mechanism, initial_response } => {
+            let name = match *mechanism {
+                AUTH_PLAIN => "PLAIN",
+                AUTH_LOGIN => "LOGIN",
+                AUTH_SCRAM_SHA_256 => "SCRAM-SHA-256",
+                AUTH_XOAUTH2 => "XOAUTH2",
+                AUTH_OAUTHBEARER => "OAUTHBEARER",
+                _ => "unknown",
+            };
+            format!("auth {name} {initial_response}")
+        }
         other => std::any::type_name_of_val(other).to_owned(),
     }
 }

@@ -31,6 +31,13 @@ const PIECES: &[&[u8]] = &[
     b"REFUSE",
     b"AUTH PLAIN\r\n",
     b"BDAT 3 LAST\r\nabc",
+    b"BDAT 6\r\nQUIT\r\n",
+    b"BDAT 0 LAST\r\n",
+    b"BDAT 900\r\n",
+    b"BDAT x\r\n",
+    b"MAIL FROM:<a@b> BODY=BINARYMIME\r\n",
+    b"XCLIENT ADDR=192.0.2.1\r\n",
+    b"XCLIENT HELO=x\r\n",
 ];
 
 fn dialogue() -> impl Strategy<Value = Vec<u8>> {

@@ -104,3 +104,61 @@ fn commands_with_bare_line_ends_are_not_carried_out() {
         assert!(outcome.replies.contains("500 5.5.2 a bare "), "{line:?}");
     }
 }
+
+#[test]
+fn s6_no_sequence_within_a_chunk_ends_it() {
+    for sequence in FALSE_ENDS {
+        let content = [b"Subject: one\r\n\r\nfirst", *sequence, SMUGGLED].concat();
+        for body in ["", " BODY=BINARYMIME"] {
+            let head = format!("EHLO a\r\nMAIL FROM:<a@b>{body}\r\nRCPT TO:<+1@gw>\r\nBDAT {} LAST\r\n", content.len());
+            let octets = [head.as_bytes(), &content, AFTER].concat();
+            let whole = run(&octets);
+            let name = format!("{}{body}", sequence.escape_ascii());
+            assert_eq!(whole.envelope.len(), 2, "{name}: a second transaction began: {whole:#?}");
+            assert!(whole.replies.ends_with("250 2.0.0 here\r\n"), "{name}: out of step: {}", whole.replies);
+            if !body.is_empty() {
+                assert_eq!(whole.messages, std::slice::from_ref(&content), "{name}");
+            }
+            for cut in 0..octets.len() {
+                assert_eq!(run_cut(&octets, &[cut]), whole, "{name} cut at {cut}");
+            }
+        }
+    }
+}
+
+#[test]
+fn s6_what_follows_a_refused_chunk_is_never_a_command() {
+    for before in [
+        "",
+        "MAIL FROM:<a@b>\r\n",
+        "MAIL FROM:<a@b>\r\nRCPT TO:<bad@gw>\r\n",
+        "MAIL FROM:<nodata@b>\r\nRCPT TO:<+1@gw>\r\n",
+    ] {
+        let head = format!("EHLO a\r\n{before}BDAT {} LAST\r\n", SMUGGLED.len());
+        let octets = [head.as_bytes(), SMUGGLED, AFTER].concat();
+        let whole = run(&octets);
+        assert!(whole.messages.is_empty() && whole.replies.ends_with("250 2.0.0 here\r\n"), "{before}: {whole:#?}");
+        for cut in 0..octets.len() {
+            assert_eq!(run_cut(&octets, &[cut]), whole, "{before} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn t1_nothing_that_came_in_the_clear_is_carried_out_within_tls() {
+    let injected = b"RSET\r\nMAIL FROM:<a@b>\r\n";
+    let octets = [b"EHLO a\r\nSTARTTLS\r\n", &injected[..]].concat();
+    // With even one octet of it in the same segment the session is over.
+    for end in octets.len() - injected.len() + 1..=octets.len() {
+        let outcome = run(&octets[..end]);
+        assert!(outcome.closed && outcome.envelope.is_empty(), "{end}: {outcome:#?}");
+        assert!(
+            outcome
+                .replies
+                .ends_with("554 5.5.1 octets follow STARTTLS in the clear; wait for its reply (protocol-error)\r\n")
+        );
+    }
+    // A line that is not whole yet is not finished by octets from within TLS.
+    let outcome = run_cut(b"EHLO a\r\nSTARTTLS\r\nMAIL FROM:<a@b>\r\nNOOP\r\n", &["EHLO a\r\nSTARTTLS\r\n".len()]);
+    assert!(outcome.envelope.is_empty() && outcome.replies.contains("503 5.5.1 MAIL before EHLO"), "{outcome:#?}");
+}

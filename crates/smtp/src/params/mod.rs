@@ -1,11 +1,14 @@
-//! Parameters of MAIL and RCPT: SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET, ENVID, NOTIFY, ORCPT (RFC 3461).
+//! Parameters of MAIL and RCPT: SIZE (RFC 1870), BODY (RFC 6152, RFC 3030), SMTPUTF8 (RFC 6531), RET, ENVID, NOTIFY, ORCPT (RFC 3461),
+//! HOLDFOR, HOLDUNTIL (RFC 4865), BY (RFC 2852), MT-PRIORITY (RFC 6710), AUTH (RFC 4954).
 
-/// RFC 3461 §4.4: ENVID has at most 100 characters as it is written.
-const ENVID_MAX: usize = 100;
-/// RFC 3461 §4.2: ORCPT has at most 500 characters as it is written.
-const ORCPT_MAX: usize = 500;
+mod values;
+
+pub(crate) use values::xtext;
+
 /// More parameters than exist are not a mistake.
 const PARAMS_MAX: usize = 16;
+/// For the refusal.
+const MAIL_KNOWN: &str = "SIZE=, BODY=, SMTPUTF8, RET=, ENVID=, HOLDFOR=, HOLDUNTIL=, BY=, MT-PRIORITY= and AUTH=";
 
 /// RFC 6152 §2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,6 +18,8 @@ pub enum BodyKind {
     SevenBit,
     /// `BODY=8BITMIME`.
     EightBitMime,
+    /// `BODY=BINARYMIME`: octets that are no lines; they come in chunks alone (RFC 3030 §3).
+    BinaryMime,
 }
 
 /// RFC 3461 §4.3.
@@ -39,6 +44,45 @@ pub struct MailParams {
     pub ret: Option<Ret>,
     /// Decoded from xtext; printable US-ASCII.
     pub envid: Option<String>,
+    /// Not before this time.
+    pub hold: Option<Hold>,
+    /// Until this time.
+    pub deliver_by: Option<DeliverBy>,
+    /// From -9 to 9; 0 is normal and higher is sooner.
+    pub priority: Option<i8>,
+}
+
+/// RFC 4865 §4: when work on the mail may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// This long after it came; 1 to 999,999,999 seconds.
+    For {
+        /// How long.
+        seconds: u32,
+    },
+    /// At this time.
+    Until {
+        /// Seconds since 1970 in UTC.
+        unix_s: i64,
+    },
+}
+
+/// RFC 2852 §4: when the mail must have arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliverBy {
+    /// Seconds from now; over already when it is not above 0, which `LateMode::Notify` alone allows.
+    pub seconds: i64,
+    /// What is done when it is late.
+    pub mode: LateMode,
+}
+
+/// RFC 2852 §4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LateMode {
+    /// Give up and report the failure.
+    Return,
+    /// Report the delay and go on.
+    Notify,
 }
 
 /// RFC 3461 §4.1: when the sender wants a report.
@@ -88,12 +132,21 @@ pub fn mail(rest: &str) -> Result<MailParams, ParamError> {
     for (key, value) in split(rest)? {
         once(&mut seen, &key)?;
         match (key.as_str(), value) {
-            ("SIZE", Some(value)) => params.size_bytes = Some(size(value)?),
-            ("BODY", Some(value)) => params.body = body(value)?,
+            ("SIZE", Some(value)) => params.size_bytes = Some(values::size(value)?),
+            ("BODY", Some(value)) => params.body = values::body(value)?,
             ("SMTPUTF8", None) => params.smtputf8 = true,
-            ("RET", Some(value)) => params.ret = Some(ret(value)?),
-            ("ENVID", Some(value)) => params.envid = Some(envid(value)?),
-            _ => return Err(unknown("MAIL", &key, "SIZE=, BODY=, SMTPUTF8, RET= and ENVID=")),
+            ("RET", Some(value)) => params.ret = Some(values::ret(value)?),
+            ("ENVID", Some(value)) => params.envid = Some(values::envid(value)?),
+            // RFC 4865 §4: one of the two.
+            ("HOLDFOR" | "HOLDUNTIL", Some(_)) if params.hold.is_some() => {
+                return Err(syntax("HOLDFOR and HOLDUNTIL stand together; give one of them"));
+            }
+            ("HOLDFOR", Some(value)) => params.hold = Some(values::hold_for(value)?),
+            ("HOLDUNTIL", Some(value)) => params.hold = Some(values::hold_until(value)?),
+            ("BY", Some(value)) => params.deliver_by = Some(values::deliver_by(value)?),
+            ("MT-PRIORITY", Some(value)) => params.priority = Some(values::priority(value)?),
+            ("AUTH", Some(value)) => values::auth(value)?,
+            _ => return Err(unknown("MAIL", &key, MAIL_KNOWN)),
         }
     }
     Ok(params)
@@ -106,8 +159,8 @@ pub fn rcpt(rest: &str) -> Result<RcptParams, ParamError> {
     for (key, value) in split(rest)? {
         once(&mut seen, &key)?;
         match (key.as_str(), value) {
-            ("NOTIFY", Some(value)) => params.notify = Some(notify(value)?),
-            ("ORCPT", Some(value)) => params.orcpt = Some(orcpt(value)?),
+            ("NOTIFY", Some(value)) => params.notify = Some(values::notify(value)?),
+            ("ORCPT", Some(value)) => params.orcpt = Some(values::orcpt(value)?),
             _ => return Err(unknown("RCPT", &key, "NOTIFY= and ORCPT=")),
         }
     }
@@ -141,106 +194,6 @@ fn once(seen: &mut Vec<String>, key: &str) -> Result<(), ParamError> {
     Ok(())
 }
 
-/// RFC 1870 §3: 1 to 20 digits. A number beyond 2^64 is larger than anything we take.
-fn size(value: &str) -> Result<u64, ParamError> {
-    if (1..=20).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit()) {
-        Ok(value.parse().unwrap_or(u64::MAX))
-    } else {
-        Err(syntax(&format!("SIZE={} is not a number of octets; write it as in SIZE=1000", clipped(value))))
-    }
-}
-
-fn body(value: &str) -> Result<BodyKind, ParamError> {
-    match value.to_ascii_uppercase().as_str() {
-        "7BIT" => Ok(BodyKind::SevenBit),
-        "8BITMIME" => Ok(BodyKind::EightBitMime),
-        _ => Err(syntax(&format!("BODY={} is not offered here; use BODY=7BIT or BODY=8BITMIME", clipped(value)))),
-    }
-}
-
-fn ret(value: &str) -> Result<Ret, ParamError> {
-    match value.to_ascii_uppercase().as_str() {
-        "FULL" => Ok(Ret::Full),
-        "HDRS" => Ok(Ret::Hdrs),
-        _ => Err(syntax(&format!("RET={} is not known; use RET=FULL or RET=HDRS", clipped(value)))),
-    }
-}
-
-fn envid(value: &str) -> Result<String, ParamError> {
-    if value.len() > ENVID_MAX {
-        return Err(syntax("ENVID has more than 100 characters; shorten it"));
-    }
-    let text = xtext(value).ok_or_else(|| syntax("ENVID is not xtext; encode it as RFC 3461 section 4 says"))?;
-    // RFC 3461 §4.4: it encodes printable US-ASCII only, so that it can stand in a header field of a report.
-    if text.is_empty() || !text.is_ascii() {
-        return Err(syntax("ENVID does not encode printable ASCII; use printable characters only"));
-    }
-    Ok(text)
-}
-
-/// RFC 3461 §4.1: `NEVER` alone, or a list of the others without repetition.
-fn notify(value: &str) -> Result<Notify, ParamError> {
-    let mut notify = Notify::default();
-    if value.eq_ignore_ascii_case("NEVER") {
-        return Ok(notify);
-    }
-    for word in value.split(',') {
-        let flag = match word.to_ascii_uppercase().as_str() {
-            "SUCCESS" => &mut notify.success,
-            "FAILURE" => &mut notify.failure,
-            "DELAY" => &mut notify.delay,
-            _ => return Err(bad_notify(value)),
-        };
-        if std::mem::replace(flag, true) {
-            return Err(bad_notify(value));
-        }
-    }
-    Ok(notify)
-}
-
-fn bad_notify(value: &str) -> ParamError {
-    syntax(&format!("NOTIFY={} is not known; use NEVER alone or a list of SUCCESS,FAILURE,DELAY", clipped(value)))
-}
-
-fn orcpt(value: &str) -> Result<OriginalRecipient, ParamError> {
-    if value.len() > ORCPT_MAX {
-        return Err(syntax("ORCPT has more than 500 characters; shorten it"));
-    }
-    let bad = || syntax("ORCPT is not type;xtext; encode it as in ORCPT=rfc822;user@example.com");
-    let Some((kind, address)) = value.split_once(';') else {
-        return xtext(value).map(OriginalRecipient::Untyped).ok_or_else(bad);
-    };
-    let is_atom = !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    match xtext(address) {
-        Some(address) if is_atom && !address.is_empty() => Ok(OriginalRecipient::Typed(format!("{kind};{address}"))),
-        _ => Err(bad()),
-    }
-}
-
-/// RFC 3461 §4: `!` to `~` without `+` and `=` stand for themselves, `+HH` for an octet. Lower-case hex is read too. None for
-/// anything else, and for what decodes to a control character or to no UTF-8: it is going to stand in header fields.
-fn xtext(value: &str) -> Option<String> {
-    let mut octets = Vec::with_capacity(value.len());
-    let mut rest = value.bytes();
-    while let Some(octet) = rest.next() {
-        match octet {
-            b'+' => {
-                let pair = [rest.next()?, rest.next()?];
-                if !pair.iter().all(u8::is_ascii_hexdigit) {
-                    return None;
-                }
-                octets.push(u8::from_str_radix(std::str::from_utf8(&pair).ok()?, 16).ok()?);
-            }
-            b'=' => return None,
-            b'!'..=b'~' => octets.push(octet),
-            // RFC 6533 §3: utf-8-addr-unitext may stand there unencoded.
-            0x80.. => octets.push(octet),
-            _ => return None,
-        }
-    }
-    String::from_utf8(octets).ok().filter(|text| !text.chars().any(char::is_control))
-}
-
 fn syntax(text: &str) -> ParamError {
     ParamError::Syntax(text.to_owned())
 }
@@ -267,6 +220,7 @@ mod tests {
             smtputf8: true,
             ret: Some(Ret::Hdrs),
             envid: Some("a+b".into()),
+            ..MailParams::default()
         };
         assert_eq!(params, expected);
         assert_eq!(mail("  SIZE=99999999999999999999 ").unwrap().size_bytes, Some(u64::MAX));
@@ -280,7 +234,8 @@ mod tests {
             " SIZE=-1",
             " SIZE=1x",
             " SIZE=1 SIZE=2",
-            " BODY=BINARYMIME",
+            " BODY=9BIT",
+            " AUTH=a=b",
             " RET=ALL",
             " RET=FULL RET=FULL",
             " ENVID=",
@@ -293,8 +248,45 @@ mod tests {
         ] {
             assert!(matches!(mail(bad), Err(ParamError::Syntax(_))), "{bad}");
         }
-        for unknown in [" AUTH=<>", " XOORG=a", " SIZE", " SMTPUTF8=1", " NOTIFY=NEVER", " =x"] {
+        for unknown in [" AUTH", " XOORG=a", " SIZE", " SMTPUTF8=1", " NOTIFY=NEVER", " =x"] {
             assert!(matches!(mail(unknown), Err(ParamError::Unknown(_))), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn when_and_how_urgently_is_read_with_units_and_signs() {
+        let params = mail(" HOLDFOR=60 BY=+120;rt MT-PRIORITY=-9 AUTH=<>").unwrap();
+        assert_eq!(params.hold, Some(Hold::For { seconds: 60 }));
+        assert_eq!(params.deliver_by, Some(DeliverBy { seconds: 120, mode: LateMode::Return }));
+        assert_eq!(params.priority, Some(-9));
+        let until = |text: &str| mail(&format!(" HOLDUNTIL={text}")).map(|params| params.hold);
+        assert_eq!(until("2026-11-22T10:00:00Z"), Ok(Some(Hold::Until { unix_s: 1_795_341_600 })));
+        assert_eq!(until("2026-11-22t11:00:00.5+01:00"), Ok(Some(Hold::Until { unix_s: 1_795_341_600 })));
+        let late = mail(" BY=-5;N").unwrap().deliver_by;
+        assert_eq!(late, Some(DeliverBy { seconds: -5, mode: LateMode::Notify }));
+        for bad in [
+            "HOLDFOR=0",
+            "HOLDFOR=-1",
+            "HOLDFOR=1234567890",
+            "HOLDFOR=1h",
+            "HOLDFOR=1 HOLDUNTIL=2026-11-22T10:00:00Z",
+            "HOLDUNTIL=2026-11-22",
+            "HOLDUNTIL=2026-11-22T10:00:00",
+            "HOLDUNTIL=20261122T100000Z",
+            "HOLDUNTIL=2026-13-22T10:00:00Z",
+            "BY=120",
+            "BY=120;X",
+            "BY=0;R",
+            "BY=-1;R",
+            "BY=;R",
+            "BY=1234567890;N",
+            "MT-PRIORITY=10",
+            "MT-PRIORITY=+1",
+            "MT-PRIORITY=-0",
+            "MT-PRIORITY=",
+            "MT-PRIORITY=1 MT-PRIORITY=1",
+        ] {
+            assert!(matches!(mail(&format!(" {bad}")), Err(ParamError::Syntax(_))), "{bad}");
         }
     }
 

@@ -1,0 +1,78 @@
+//! How many connections one client has: nobody keeps all others out.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Counts connections by client. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Clients(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One connection; it is counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    clients: Clients,
+    client: IpAddr,
+}
+
+impl Clients {
+    /// Counts one more, unless the client has `max` already.
+    pub(crate) fn enter(&self, address: IpAddr, max: usize) -> Option<Counted> {
+        let client = client_of(address);
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(client).or_default();
+        if *count >= max {
+            return None;
+        }
+        *count += 1;
+        Some(Counted { clients: self.clone(), client })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut counts = self.clients.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// An IPv4 address, or the /64 that an IPv6 host gets as a whole.
+fn client_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s12_a_client_is_counted_until_its_connection_ends_and_then_forgotten() {
+        let clients = Clients::default();
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let first = clients.enter(address("192.0.2.1"), 2).unwrap();
+        let second = clients.enter(address("::ffff:192.0.2.1"), 2).unwrap();
+        assert!(clients.enter(address("192.0.2.1"), 2).is_none());
+        assert!(clients.enter(address("192.0.2.2"), 2).is_some());
+        drop(first);
+        let third = clients.enter(address("192.0.2.1"), 2);
+        assert!(third.is_some());
+        drop((second, third));
+        assert!(clients.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn s12_addresses_of_one_network_of_ipv6_are_one_client() {
+        let clients = Clients::default();
+        let _first = clients.enter("2001:db8::1".parse().unwrap(), 1).unwrap();
+        assert!(clients.enter("2001:db8::2".parse().unwrap(), 1).is_none());
+        assert!(clients.enter("2001:db8:0:1::1".parse().unwrap(), 1).is_some());
+    }
+}
