@@ -17,7 +17,7 @@ use super::*;
 use crate::config::forbidden::DoNotFax;
 use crate::config::{RetryConfig, RetryRule, T38Config};
 use crate::documents::DocumentsSettings;
-use crate::domain::{BodyPlace, Paper, Quality, SystemClock, Timestamp};
+use crate::domain::{BodyPlace, Cause, Paper, Quality, SystemClock, Timestamp};
 use crate::mail::bounce::BounceKey;
 use crate::mail::mime::{Attachment, Body, Mailbox};
 use crate::senders::Senders;

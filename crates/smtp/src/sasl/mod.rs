@@ -135,7 +135,7 @@ pub(crate) enum Next {
 pub(crate) enum Exchange {
     Plain,
     Login(plain::Login),
-    Scram(scram::Scram),
+    Scram(Box<scram::Scram>),
     Bearer(bearer::Bearer),
 }
 
@@ -145,7 +145,7 @@ impl Exchange {
         match mechanism {
             Mechanism::Plain => (Self::Plain, Vec::new()),
             Mechanism::Login => (Self::Login(plain::Login::default()), plain::USER_PROMPT.to_vec()),
-            Mechanism::ScramSha256 => (Self::Scram(scram::Scram::default()), Vec::new()),
+            Mechanism::ScramSha256 => (Self::Scram(Box::default()), Vec::new()),
             Mechanism::XOAuth2 => (Self::Bearer(bearer::Bearer::new(bearer::Form::XOAuth2)), Vec::new()),
             Mechanism::OAuthBearer => (Self::Bearer(bearer::Bearer::new(bearer::Form::OAuthBearer)), Vec::new()),
         }
