@@ -24,6 +24,7 @@ use mail_auth::{
 };
 use sha2::{Digest as _, Sha256};
 
+use super::results::dmarc_passed;
 pub use super::results::without_forged;
 use super::{Identity, Senders};
 use crate::domain::{Cause, Timestamp};
@@ -260,10 +261,7 @@ impl Found<'_> {
         if !senders.trusts_sealer(&newest.seal.header.d) || signature.d != newest.seal.header.d || signature.l > 0 {
             return None;
         }
-        let said = String::from_utf8_lossy(newest.results.value).to_ascii_lowercase();
-        let passed = said.split(';').map(|part| part.split_whitespace().collect::<Vec<_>>()).any(|words| {
-            words.first() == Some(&"dmarc=pass") && words.contains(&format!("header.from={domain}").as_str())
-        });
+        let passed = dmarc_passed(&String::from_utf8_lossy(newest.results.value), domain);
         let signed = Signed { fields: &signature.h, octets: &signature.b, at_s: signature.t };
         // The sealer's own SPF says nothing about the recipients: they must be covered.
         let covers = self.acceptable(&signed, false, now).ok()?;

@@ -151,9 +151,13 @@ impl Keys {
         let mut known = self.known.lock().await;
         let age = known.fetched_at.map(|at| now.since(at));
         let fresh = age.is_some_and(|age| age < KEPT_FOR) && known.set.holds(id);
+        let usable = age.is_some_and(|age| age < OLD_HOLD_FOR);
         let asked_just_now = known.asked_at.is_some_and(|at| now.since(at) < ASKED_EVERY);
-        if fresh || asked_just_now {
-            return if age.is_some() { Ok(Arc::clone(&known.set)) } else { Err("no keys are known yet".to_owned()) };
+        if fresh || (asked_just_now && usable) {
+            return Ok(Arc::clone(&known.set));
+        }
+        if asked_just_now {
+            return Err("no keys are known that may still be used; they are asked for once a minute".to_owned());
         }
         known.asked_at = Some(now);
         let fetched = self.source.fetch().await.and_then(|text| KeySet::parse(&text));
@@ -162,7 +166,7 @@ impl Keys {
                 known.set = Arc::new(set);
                 known.fetched_at = Some(now);
             }
-            Err(why) if age.is_some_and(|age| age < OLD_HOLD_FOR) => {
+            Err(why) if usable => {
                 warn!(%why, "the keys of smtp.oauth2 cannot be read again; the ones before hold");
             }
             Err(why) => return Err(why),
@@ -215,7 +219,9 @@ mod tests {
         // Away for a day: the keys hold. Longer: they do not.
         *server.answer.lock().unwrap() = None;
         assert!(keys.with(Some("ec"), after(80_000)).await.is_ok());
-        assert!(keys.with(Some("ec"), after(121 + 86_400)).await.is_err());
+        for seconds in [0, 1, 59] {
+            assert!(keys.with(Some("ec"), after(121 + 86_400 + seconds)).await.is_err(), "{seconds} s later");
+        }
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! `Authentication-Results` of others that claim to be ours are taken away (RFC 8601 §5): readers believe ours.
+//! Reading `Authentication-Results` (RFC 8601). Those of others that claim to be ours are taken away (§5): readers believe ours. What a
+//! trusted sealer says is read strictly: a stranger's words stand in comments and quotes of its field.
 
 use std::borrow::Cow;
 
@@ -47,17 +48,38 @@ fn claims(field: &[u8], authserv_id: &str) -> bool {
         return false;
     }
     // Comments may stand before the id.
-    let (mut depth, mut plain) = (0_u32, String::new());
+    let plain = plain(value);
+    let id = plain.split(';').next().unwrap_or_default().split_whitespace().next().unwrap_or_default();
+    id.trim_end_matches('.').eq_ignore_ascii_case(authserv_id)
+}
+
+/// Whether a field says, once and clearly, that DMARC passed for a mail whose `From` is of this domain (in lower case).
+pub(super) fn dmarc_passed(value: &str, domain: &str) -> bool {
+    let plain = plain(value).to_ascii_lowercase();
+    let results = plain.split(';').map(|result| result.split_whitespace().collect::<Vec<_>>());
+    let dmarc: Vec<_> =
+        results.filter(|words| words.first().is_some_and(|method| method.starts_with("dmarc"))).collect();
+    let [words] = dmarc.as_slice() else { return false };
+    let from: Vec<_> = words.iter().filter_map(|word| word.strip_prefix("header.from=")).collect();
+    words.first() == Some(&"dmarc=pass") && from == [domain]
+}
+
+/// The text without comments, and without what would end a word within quotes.
+fn plain(value: &str) -> String {
+    let (mut depth, mut quoted, mut escaped, mut plain) = (0_u32, false, false, String::new());
     for c in value.chars() {
         match c {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
+            _ if escaped => escaped = false,
+            '\\' if quoted || depth > 0 => escaped = true,
+            '"' if depth == 0 => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth = depth.saturating_sub(1),
+            c if quoted => plain.push(if c == ';' || c.is_whitespace() { '_' } else { c }),
             c if depth == 0 => plain.push(c),
             _ => {}
         }
     }
-    let id = plain.split(';').next().unwrap_or_default().split_whitespace().next().unwrap_or_default();
-    id.trim_matches('"').trim_end_matches('.').eq_ignore_ascii_case(authserv_id)
+    plain
 }
 
 #[cfg(test)]
@@ -84,5 +106,28 @@ mod tests {
         }
         assert_eq!(&*without_forged(b"", "fax.test"), b"");
         assert_eq!(&*without_forged(b"no header at all", "fax.test"), b"no header at all");
+    }
+
+    #[test]
+    fn z3_what_a_stranger_wrote_into_a_sealers_field_is_not_what_the_sealer_says() {
+        for (value, passed) in [
+            ("i=1; mx.test; dkim=fail; dmarc=pass header.from=example.com policy=reject", true),
+            ("i=1; mx.test; dmarc=pass (p=reject dis=none) header.from=EXAMPLE.com", true),
+            ("i=1; mx.test; dmarc=pass header.from=\"example.com\"", true),
+            ("i=1; mx.test; dmarc=pass header.from=sub.example.com", false),
+            ("i=1; mx.test; dmarc=pass header.from=example.com.evil.test", false),
+            ("i=1; mx.test; dmarc=pass", false),
+            ("i=1; mx.test; dmarc=fail header.from=example.com", false),
+            ("i=1; mx.test; dmarc=fail header.from=evil.test; dmarc=pass header.from=example.com", false),
+            ("i=1; mx.test; dmarc=pass header.from=evil.test header.from=example.com", false),
+            ("i=1; mx.test; spf=pass smtp.mailfrom=\"x; dmarc=pass header.from=example.com\"@evil.test", false),
+            ("i=1; mx.test; spf=pass smtp.mailfrom=\"x\\\"; dmarc=pass header.from=example.com\"@evil.test", false),
+            ("i=1; mx.test; spf=pass (of x; dmarc=pass header.from=example.com)", false),
+            ("i=1; mx.test; spf=pass (of (x); dmarc=pass header.from=example.com)", false),
+            ("i=1; mx.test; spf=pass (of \\) ; dmarc=pass header.from=example.com)", false),
+            ("", false),
+        ] {
+            assert_eq!(dmarc_passed(value, "example.com"), passed, "{value}");
+        }
     }
 }

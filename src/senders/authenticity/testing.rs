@@ -5,11 +5,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use data_encoding::BASE64;
+use mail_auth::arc::ArcSealer;
 use mail_auth::common::crypto::Ed25519Key;
 use mail_auth::common::headers::HeaderWriter as _;
 use mail_auth::dkim::DkimSigner;
+use mail_auth::{AuthenticatedMessage, AuthenticationResults, MessageAuthenticator};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
+
+/// What a sealer signs.
+const SEALED: &[&str] = &["From", "To", "Cc", "Subject", "Date"];
 
 /// Texts by name, and what is not answered at all: what a server is told to fail at.
 #[derive(Default)]
@@ -117,6 +122,18 @@ impl Signer {
     /// The mail with a signature over a part of its body only.
     pub(crate) fn sign_part(&self, mail: &str, fields: &[&str]) -> String {
         self.sign_with(mail, fields, true)
+    }
+
+    /// The mail in an ARC set of ours: what we say of it, and a seal over the sets that it has.
+    pub(crate) async fn seal(&self, resolver: &MessageAuthenticator, mail: &str, results: &str) -> String {
+        let key = Ed25519Key::from_pkcs8_der(&self.key).unwrap();
+        let sealer = ArcSealer::from_key(key).domain(&self.domain).selector("s1").headers(SEALED.iter().copied());
+        let message = AuthenticatedMessage::parse(mail.as_bytes()).unwrap();
+        let before = resolver.verify_arc(&message).await;
+        // The library writes what follows the name as it is.
+        let results = AuthenticationResults::new(results);
+        let set = sealer.seal(&message, &results, &before).unwrap();
+        format!("{}{mail}", set.to_header())
     }
 
     fn sign_with(&self, mail: &str, fields: &[&str], part: bool) -> String {

@@ -21,7 +21,8 @@ async fn bench(relay: &[&str]) -> Bench {
         ((*text).to_owned(), SenderConfig { relay, ..SenderConfig::default() })
     };
     let senders = relay.iter().map(sender).collect();
-    let senders = Senders::new(&SendersConfig { senders, ..SendersConfig::default() });
+    let arc_sealers = vec!["sealer.test".to_owned()];
+    let senders = Senders::new(&SendersConfig { senders, arc_sealers, ..SendersConfig::default() });
     Bench { names, authenticator, signer, senders }
 }
 
@@ -132,6 +133,58 @@ async fn z3_without_a_dmarc_record_a_signature_proves_nothing() {
     bench.names.zone.lock().unwrap().texts.remove("_dmarc.example.com");
     let signed = bench.signer.sign(&mail(), ALL);
     Bench::assert_refused(&bench.examine(&signed, "203.0.113.7").await, "5.7.22", "DMARC");
+}
+
+/// A mail of a list: changed on its way, so that its author's signature no longer holds.
+fn forwarded(bench: &Bench) -> String {
+    bench.signer.sign(&mail(), ALL).replace("Subject: Offer", "Subject: [list] Offer")
+}
+
+const SAID: &str = "mx.sealer.test; dkim=pass header.d=example.com; dmarc=pass header.from=example.com";
+
+#[tokio::test]
+async fn z3_what_a_trusted_sealer_saw_lets_a_forwarded_mail_in() {
+    let bench = bench(&["dkim:example.com"]).await;
+    let sealer = Signer::publish("sealer.test", &bench.names);
+    Bench::assert_refused(&bench.examine(&forwarded(&bench), "203.0.113.7").await, "5.7.26", "no DKIM signature");
+    let sealed = sealer.seal(&bench.authenticator.resolver, &forwarded(&bench), SAID).await;
+    let examined = bench.examine(&sealed, "203.0.113.7").await;
+    let field = examined.field.unwrap();
+    let proved = examined.proved.unwrap_or_else(|why| panic!("{why} {field}"));
+    assert_eq!(proved.identity.name, "dkim:example.com");
+    assert!(proved.signature.is_some() && proved.recipients_in_header, "one fax a number, as with DKIM");
+    assert!(field.contains("arc=pass"), "{field}");
+    // Two forwarders: the newest is believed, and it has checked those before.
+    let first = Signer::publish("other.test", &bench.names);
+    let once = first.seal(&bench.authenticator.resolver, &forwarded(&bench), "mx.other.test; dmarc=fail").await;
+    let twice = sealer.seal(&bench.authenticator.resolver, &once, SAID).await;
+    bench.examine(&twice, "203.0.113.7").await.proved.unwrap();
+}
+
+#[tokio::test]
+async fn z3_other_sealers_other_words_and_changed_mails_let_nobody_in() {
+    let bench = bench(&["dkim:example.com"]).await;
+    let sealer = Signer::publish("sealer.test", &bench.names);
+    let stranger = Signer::publish("stranger.test", &bench.names);
+    let resolver = &bench.authenticator.resolver;
+    let refused = async |mail: &str| {
+        Bench::assert_refused(&bench.examine(mail, "203.0.113.7").await, "5.7.26", "no DKIM signature");
+    };
+    let sealed = sealer.seal(resolver, &forwarded(&bench), SAID).await;
+    refused(&stranger.seal(resolver, &forwarded(&bench), SAID).await).await;
+    refused(&stranger.seal(resolver, &sealed, SAID).await).await;
+    refused(&sealed.replace("Hello", "Hallo")).await;
+    refused(&sealed.replace("[list] Offer", "[fax: superfine]")).await;
+    refused(&sealed.replace("dkim=pass", "dkim=none")).await;
+    for said in [
+        "mx.sealer.test; dmarc=fail header.from=example.com",
+        "mx.sealer.test; dmarc=pass header.from=evil.test",
+        "mx.sealer.test; spf=pass smtp.mailfrom=\"x; dmarc=pass header.from=example.com\"@evil.test",
+    ] {
+        refused(&sealer.seal(resolver, &forwarded(&bench), said).await).await;
+    }
+    // Subject and recipients must be what the sealer has signed.
+    refused(&format!("Cc: +41441234568@fax.test\r\n{sealed}")).await;
 }
 
 #[tokio::test]
