@@ -394,7 +394,7 @@ fn failed(message: impl Into<String>, error: &dyn std::fmt::Display, fix: &str) 
 }
 
 fn console_failed(error: console::ConsoleError) -> Failed {
-    failed("the gateway cannot start", &error, "choose another web.listen, or stop what listens there")
+    failed("the gateway cannot start", &error, error.fix())
 }
 
 /// Resolves at SIGTERM or SIGINT.

@@ -94,6 +94,13 @@ pub fn reaches_emergency(number: &FaxNumber) -> bool {
 
 /// Whether somebody may have this number. The general description is wider than all kinds together in some countries.
 fn is_subscriber(meta: &phonenumber::Metadata, national: &str) -> bool {
+    subscriber_kinds(meta).any(|kind| kind.is_match(national))
+}
+
+/// The kinds of numbers that a fax machine may have; short codes, pagers and voice mail are none.
+pub(crate) fn subscriber_kinds(
+    meta: &phonenumber::Metadata,
+) -> impl Iterator<Item = &phonenumber::metadata::Descriptor> {
     let kinds = meta.descriptors();
     let kinds = [
         kinds.fixed_line(),
@@ -105,7 +112,7 @@ fn is_subscriber(meta: &phonenumber::Metadata, national: &str) -> bool {
         kinds.voip(),
         kinds.uan(),
     ];
-    kinds.into_iter().flatten().any(|kind| kind.is_match(national))
+    kinds.into_iter().flatten()
 }
 
 /// Whether whoever is called earns by it, or the call costs what nobody expects.

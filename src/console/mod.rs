@@ -314,18 +314,28 @@ fn local_host(request: &Request) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
     /// Another process serves this data directory.
-    #[error("another gateway already serves {0}; fix: stop it, or use another --data")]
+    #[error("another gateway already serves {0}")]
     InUse(String),
     /// The operating system refused.
-    #[error("cannot listen on {place}: {source}; fix: {fix}")]
+    #[error("cannot listen on {place}: {source}")]
     Listen {
         /// Address or path.
         place: String,
         /// Its words.
         source: std::io::Error,
         /// What to do.
-        fix: String,
+        fix: &'static str,
     },
+}
+
+impl ConsoleError {
+    /// What to do about it.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::InUse(_) => "stop it, or use another --data",
+            Self::Listen { fix, .. } => fix,
+        }
+    }
 }
 
 /// Opens the control socket, mode 0600. A socket file that nobody answers on is left from a crash and replaced.
@@ -333,7 +343,7 @@ pub async fn bind_control(path: &Path) -> Result<UnixListener, ConsoleError> {
     use std::os::unix::fs::PermissionsExt as _;
     let place = path.display().to_string();
     let fix = "let the gateway write its data directory; the path may have 107 octets at most";
-    let refused = |source| ConsoleError::Listen { place: place.clone(), source, fix: fix.to_owned() };
+    let refused = |source| ConsoleError::Listen { place: place.clone(), source, fix };
     if tokio::net::UnixStream::connect(path).await.is_ok() {
         return Err(ConsoleError::InUse(place));
     }
@@ -356,7 +366,7 @@ pub async fn bind_web(address: SocketAddr, balancers: &[ipnet::IpNet]) -> Result
     opened.map(WebDoor).map_err(|source| ConsoleError::Listen {
         place: address.to_string(),
         source,
-        fix: "use another port (web.listen, web.health, or demo --port N), or stop what listens there".to_owned(),
+        fix: "use another port (web.listen, web.health, or demo --port N), or stop what listens there",
     })
 }
 

@@ -27,11 +27,19 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("nodes.html", include_str!("../../templates/console/nodes.html")),
         ("problem.html", include_str!("../../templates/console/problem.html")),
     ];
+    environment.add_filter("when", when);
     for (name, source) in sources {
         environment.add_template(name, source).expect("the templates are compiled in and a test renders them");
     }
     environment
 });
+
+/// RFC 3339 for people, in this machine's zone; programs read the attribute.
+fn when(text: String) -> minijinja::Value {
+    let Ok(instant) = text.parse::<jiff::Timestamp>() else { return text.into() };
+    let shown = instant.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %:z");
+    minijinja::Value::from_safe_string(format!("<time datetime=\"{instant}\">{shown}</time>"))
+}
 
 /// A page in its frame: what the navigation offers follows from who may see it.
 pub(super) fn page(access: Access, name: &str, mut values: serde_json::Value) -> Response {

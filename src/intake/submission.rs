@@ -437,11 +437,11 @@ pub(crate) fn over_limit(over: &OverLimit, now: Timestamp) -> Refusal {
     let (code, status, text) = match again {
         Some(again) => {
             let minutes = again.since(now).as_secs().div_ceil(60).max(1);
-            let text = format!("you may send {most} {what} and have done so; try again in {minutes} min");
+            let text = format!("your limit ({what}: {most}) is used up; try again in {minutes} min");
             (452, "4.7.1", text)
         }
         None => {
-            let text = format!("you may send {most} {what}, and this mail alone is more; send it to fewer recipients");
+            let text = format!("this mail alone is more than your limit ({what}: {most}); send it to fewer recipients");
             (554, "5.7.1", text)
         }
     };

@@ -1,7 +1,7 @@
 //! A running sandbox, a plain SMTP client, and readers for the mailbox and the tray.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -200,18 +200,28 @@ pub(crate) fn mails(mailbox: &Path) -> Vec<Report> {
     found
 }
 
+/// Both directions of a connection.
+pub(crate) trait Duplex: Read + Write {}
+impl<T: Read + Write> Duplex for T {}
+
 /// A plain SMTP client: says what it is told and keeps what it hears.
 pub(crate) struct Smtp {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Duplex>>,
 }
 
 impl Smtp {
     pub(crate) fn connect(to: SocketAddr) -> Self {
         let stream = TcpStream::connect(to).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut smtp = Self { stream: BufReader::new(stream) };
+        let mut smtp = Self { stream: BufReader::new(Box::new(stream)) };
         assert!(smtp.reply().starts_with("220 "), "the greeting");
         smtp
+    }
+
+    /// The same connection within something else: TLS.
+    pub(crate) fn wrapped(self, wrap: impl FnOnce(Box<dyn Duplex>) -> Box<dyn Duplex>) -> Self {
+        assert!(self.stream.buffer().is_empty(), "nothing was said ahead");
+        Self { stream: BufReader::new(wrap(self.stream.into_inner())) }
     }
 
     /// One reply, all its lines.
@@ -230,6 +240,7 @@ impl Smtp {
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.stream.get_mut().write_all(bytes).unwrap();
+        self.stream.get_mut().flush().unwrap();
     }
 
     /// Sends a command and answers its reply.

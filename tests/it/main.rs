@@ -9,6 +9,7 @@ mod bad_input;
 mod chaos;
 mod crash;
 mod harness;
+mod logins;
 mod nodes;
 mod orders;
 mod outcomes;

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use phonenumber::metadata::DATABASE;
 
 use super::AddressError;
-use crate::config::forbidden;
+use crate::config::forbidden::{self, subscriber_kinds};
 use crate::domain::FaxNumber;
 
 /// Longer texts are no number in any spelling.
@@ -291,18 +291,7 @@ fn fit(regions: &[&str], national: &str) -> Fit {
 }
 
 /// The lengths of national numbers that somebody may have a fax machine on. The general description has none in these tables, so
-/// they come from the kinds of numbers; short codes, pagers and voice mail are no kinds for us.
+/// they come from the kinds of numbers.
 fn lengths(meta: &phonenumber::Metadata) -> Vec<usize> {
-    let kinds = meta.descriptors();
-    let kinds = [
-        kinds.fixed_line(),
-        kinds.mobile(),
-        kinds.toll_free(),
-        kinds.premium_rate(),
-        kinds.shared_cost(),
-        kinds.personal_number(),
-        kinds.voip(),
-        kinds.uan(),
-    ];
-    kinds.into_iter().flatten().flat_map(|kind| kind.possible_length()).map(|len| usize::from(*len)).collect()
+    subscriber_kinds(meta).flat_map(|kind| kind.possible_length()).map(|len| usize::from(*len)).collect()
 }
