@@ -177,6 +177,7 @@ impl Build<'_> {
             max_recipients: self.count("smtp.max_recipients"),
             max_connections: self.count("smtp.max_connections"),
             max_connections_per_client: self.count("smtp.max_connections_per_client"),
+            max_mails_per_minute: self.limit("smtp.max_mails_per_minute"),
         }
     }
 
@@ -222,6 +223,8 @@ impl Build<'_> {
             deny: self.texts(&at("deny")),
             faxes_per_hour: self.limit(&at("faxes_per_hour")),
             faxes_per_day: self.limit(&at("faxes_per_day")),
+            faxes_per_hour_each: self.limit(&at("faxes_per_hour_each")),
+            faxes_per_day_each: self.limit(&at("faxes_per_day_each")),
             pages_per_hour: self.limit(&at("pages_per_hour")),
             pages_per_day: self.limit(&at("pages_per_day")),
             cover: self.text(&at("cover")),

@@ -241,6 +241,8 @@ pub struct SmtpConfig {
     pub max_connections: usize,
     /// Most connections of one address at once.
     pub max_connections_per_client: usize,
+    /// Mails that one address may begin within a minute; none: no limit.
+    pub max_mails_per_minute: Option<u32>,
 }
 
 /// `smtp.tls`

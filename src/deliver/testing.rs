@@ -463,7 +463,7 @@ impl Store for Notices {
     async fn drain_order(&self, _: &str) -> Result<Option<DrainOrder>> {
         elsewhere()
     }
-    async fn over_limit(&self, _: &str, _: &SubmitLimits) -> Result<Option<OverLimit>> {
+    async fn over_limit(&self, _: &str, _: Option<&str>, _: &SubmitLimits) -> Result<Option<OverLimit>> {
         elsewhere()
     }
     async fn put_account(&self, _: &Account) -> Result<()> {

@@ -47,6 +47,7 @@ use crate::senders::authenticity::Authenticator;
 use crate::store::{Instead, Store, StoreError, check_copies};
 use accounts::Accounts;
 use address::AddressRules;
+use clients::Rates;
 pub use listen::{Entrance, bind, run};
 pub use refusal::Refusal;
 pub use ring::watch;
@@ -173,6 +174,7 @@ pub struct Intake {
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) accounts: Option<Arc<dyn Accounts>>,
     pub(crate) authenticator: Option<Arc<Authenticator>>,
+    pub(crate) rates: Rates,
     finishing: Semaphore,
     /// When the store was last seen to take writes; none since it did not.
     written_at: Mutex<Option<Instant>>,
@@ -211,6 +213,7 @@ impl Intake {
             tls: None,
             accounts: None,
             authenticator: None,
+            rates: Rates::default(),
             finishing,
             written_at,
             ring,

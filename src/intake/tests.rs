@@ -216,6 +216,7 @@ fn settings(folder: &Path) -> IntakeSettings {
             max_recipients: 100,
             max_connections: 20,
             max_connections_per_client: 20,
+            max_mails_per_minute: None,
         },
         senders: Senders::default(),
         dial: DialConfig {

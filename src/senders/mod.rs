@@ -83,6 +83,8 @@ impl Identity {
         SubmitLimits {
             faxes_per_hour: self.policy.faxes_per_hour,
             faxes_per_day: self.policy.faxes_per_day,
+            faxes_per_hour_each: self.policy.faxes_per_hour_each,
+            faxes_per_day_each: self.policy.faxes_per_day_each,
             pages_per_hour: self.policy.pages_per_hour,
             pages_per_day: self.policy.pages_per_day,
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use smtp::{Decision, Hold, LateMode, MailFrom, Question, RcptTo, Reply, XClient};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::Connection;
@@ -88,6 +88,13 @@ impl Connection<'_> {
     }
 
     async fn mail(&mut self, mail: &MailFrom) -> Decision {
+        if let Some(most) = self.intake.settings.smtp.max_mails_per_minute
+            && !self.intake.rates.begins(self.peer.ip(), most, Instant::now())
+        {
+            info!(peer = %self.peer, "refused a mail for now: smtp.max_mails_per_minute is reached");
+            let text = format!("your address may begin {most} mails a minute and has done so; try again in a minute");
+            return Decision::Refuse(Reply::new(450, "4.7.1", text).slug(Cause::SenderLimit.slug()));
+        }
         let known = policy::sender(&self.intake.settings, self.peer.ip(), &self.who, mail);
         let (identity, refusal) = match known {
             Ok(identity) => (identity, None),
@@ -99,7 +106,8 @@ impl Connection<'_> {
         if let Err(error) = self.intake.check_writable().await {
             return self.not_now(&error);
         }
-        if let Some(refusal) = self.over_limit(identity.as_ref()).await {
+        let path = mail.path.as_ref().map(|path| path.as_str());
+        if let Some(refusal) = self.over_limit(identity.as_ref(), path).await {
             return Decision::Refuse(refusal.to_reply());
         }
         let when = match when(&mail.params, self.intake.clock.now(), self.intake.settings.dial.retry.give_up) {
@@ -128,9 +136,9 @@ impl Connection<'_> {
     }
 
     /// Better known before 25 MB than after.
-    async fn over_limit(&self, identity: Option<&Identity>) -> Option<Refusal> {
+    async fn over_limit(&self, identity: Option<&Identity>, reverse_path: Option<&str>) -> Option<Refusal> {
         let identity = identity.filter(|identity| identity.limits().is_any())?;
-        match self.intake.store.over_limit(&identity.name, &identity.limits()).await {
+        match self.intake.store.over_limit(&identity.name, reverse_path, &identity.limits()).await {
             Ok(None) => None,
             Ok(Some(over)) => {
                 info!(identity = %identity.name, limit = over.what, "refused a mail for now: its sender has sent too much");

@@ -142,6 +142,20 @@ async fn p2_behind_a_proxy_the_address_it_names_decides() {
 }
 
 #[tokio::test]
+async fn s12_a_client_that_begins_too_many_mails_is_told_to_wait() {
+    let change = |settings: &mut IntakeSettings| settings.smtp.max_mails_per_minute = Some(2);
+    let gateway = Gateway::start_with(change, DocumentsSettings::default()).await;
+    let mut client = gateway.client().await;
+    client.say("EHLO client.test").await;
+    for _ in 0..2 {
+        assert!(client.say("MAIL FROM:<anna@example.com>").await.starts_with("250"));
+        client.say("RSET").await;
+    }
+    let reply = client.say("MAIL FROM:<anna@example.com>").await;
+    assert!(reply.starts_with("450 4.7.1") && reply.ends_with("(sender-limit)"), "{reply}");
+}
+
+#[tokio::test]
 async fn s12_one_client_cannot_take_all_connections() {
     let change = |settings: &mut IntakeSettings| settings.smtp.max_connections_per_client = 2;
     let gateway =

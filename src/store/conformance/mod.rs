@@ -118,6 +118,7 @@ const CASES: &[(&str, Case)] = cases![
     limits::the_channel_of_an_incoming_call_is_free_when_it_ends_or_its_node_is_gone,
     limits::what_a_dead_node_held_is_free_when_its_attempt_is_settled,
     senders::what_an_identity_sent_within_an_hour_and_a_day_is_limited,
+    senders::what_one_sender_of_an_identity_sent_is_limited_for_itself,
     senders::pages_count_as_soon_as_they_are_known,
     senders::a_mail_that_alone_is_more_than_its_sender_may_send_never_fits,
     senders::a_race_for_the_last_fax_has_one_winner,
