@@ -22,6 +22,7 @@ mod received;
 mod refusal;
 mod ring;
 mod send;
+mod service;
 mod spool;
 mod submission;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use crate::documents::Documents;
 use crate::domain::{Clock, NotifyOn, ReportStyle};
 use crate::mail::bounce::ReturnPaths;
 use crate::mail::mime::{Mail, MimeError};
+use crate::mail::order_address::OrderAddresses;
 use crate::senders::Senders;
 use crate::senders::authenticity::Authenticator;
 use crate::store::{Instead, Store, StoreError, check_copies};
@@ -51,7 +53,7 @@ use clients::Rates;
 pub use listen::{Entrance, bind, run};
 pub use refusal::Refusal;
 pub use ring::watch;
-pub use send::{Handed, preview, submit_mail};
+pub use send::{Handed, earliest, preview, submit_mail};
 pub use submission::Accepted;
 use tls::Tls;
 
@@ -170,6 +172,7 @@ pub struct Intake {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) readers: Readers,
     pub(crate) returns: ReturnPaths,
+    pub(crate) orders: OrderAddresses,
     pub(crate) accepted: Arc<Notify>,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) accounts: Option<Arc<dyn Accounts>>,
@@ -208,6 +211,7 @@ impl Intake {
             documents,
             clock,
             readers,
+            orders: returns.orders(),
             returns,
             accepted,
             tls: None,

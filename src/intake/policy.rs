@@ -6,13 +6,14 @@ use ipnet::IpNet;
 use smtp::{MailFrom, OriginalRecipient, RcptTo};
 use tracing::{debug, info};
 
+use super::address::FaxAddress;
 use super::submission::{Envelope, Recipient};
 use super::tls::Presented;
 use super::{IntakeSettings, address, masked_address};
 use crate::config::dialplan;
-use crate::domain::{Cause, NotifyOn};
+use crate::domain::{Cause, FaxNumber, NotifyOn, matches_pattern};
 use crate::intake::refusal::Refusal;
-use crate::senders::{Identity, Policy, matches_pattern};
+use crate::senders::{Identity, Policy};
 
 /// What is known of a client beside its address.
 #[derive(Debug, Clone, Default)]
@@ -128,18 +129,46 @@ pub(crate) fn recipient(
     rcpt: &RcptTo,
 ) -> Result<Recipient, Refusal> {
     let address = address::parse(&rcpt.path, &settings.address)?;
-    dialplan::plan(&settings.dial, &settings.sip, &address.number).map_err(|refusal| {
-        info!(to = %address.number.masked(), why = %refusal.cause(), "refused a recipient: the dial plan does not allow it");
+    allowed(settings, envelope, address, rcpt)
+}
+
+/// Whether this sender may fax this number, as far as dial plan and its own lists say.
+pub(crate) fn reachable(
+    settings: &IntakeSettings,
+    identity: Option<&Identity>,
+    number: &FaxNumber,
+) -> Result<(), Refusal> {
+    dialplan::plan(&settings.dial, &settings.sip, number).map_err(|refusal| {
+        info!(to = %number.masked(), why = %refusal.cause(), "refused a recipient: the dial plan does not allow it");
         Refusal::new(550, refusal.cause(), refusal.to_string())
     })?;
-    if let Some(identity) = envelope.and_then(|envelope| envelope.identity.as_ref()) {
-        identity.may_fax(&address.number).map_err(|why| {
-            info!(to = %address.number.masked(), identity = %identity.name, "refused a recipient: its sender may not fax it");
+    identity.map_or(Ok(()), |identity| {
+        identity.may_fax(number).map_err(|why| {
+            info!(to = %number.masked(), identity = %identity.name, "refused a recipient: its sender may not fax it");
             Refusal::new(550, Cause::NumberNotAllowed, why.to_string())
-        })?;
-    }
+        })
+    })
+}
+
+/// The same of an address, with the tones that follow the answer.
+pub(crate) fn permitted(
+    settings: &IntakeSettings,
+    envelope: Option<&Envelope>,
+    address: &FaxAddress,
+) -> Result<(), Refusal> {
+    reachable(settings, envelope.and_then(|envelope| envelope.identity.as_ref()), &address.number)?;
     dialplan::tones(&settings.dial, &address.number, address.post_dial.as_deref())
-        .map_err(|refusal| Refusal::new(550, refusal.cause(), refusal.to_string()))?;
+        .map_err(|refusal| Refusal::new(550, refusal.cause(), refusal.to_string()))
+}
+
+/// A recipient at this address, when it may be faxed.
+pub(crate) fn allowed(
+    settings: &IntakeSettings,
+    envelope: Option<&Envelope>,
+    address: FaxAddress,
+    rcpt: &RcptTo,
+) -> Result<Recipient, Refusal> {
+    permitted(settings, envelope, &address)?;
     let original = match &rcpt.params.orcpt {
         Some(OriginalRecipient::Typed(text)) => Some(text.clone()),
         Some(OriginalRecipient::Untyped(_)) => {

@@ -30,6 +30,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 mod dialogues;
 mod extensions;
 mod secure;
+mod services;
 mod stranger;
 
 /// A gateway on loopback.
@@ -258,6 +259,8 @@ fn read_mail(raw: &[u8]) -> Result<Mail, MimeError> {
     let field = |name: &str| parsed.headers.get_first_value(name);
     let mut mail = Mail {
         subject: field("Subject").unwrap_or_default(),
+        automatic: field("Auto-Submitted").is_some(),
+        sent_offset_s: field("Date").and(Some(3600)),
         message_id: field("Message-ID").map(|id| id.trim_matches(['<', '>']).to_owned()),
         received_count: parsed.headers.get_all_values("Received").len(),
         ..Mail::default()
@@ -419,7 +422,7 @@ async fn recipients_that_cannot_be_dialled_are_refused_with_cause_and_fix() {
         ("+41900123456@fax.test", "550 5.7.1", "number-not-allowed"),
         ("112@fax.test", "550 5.7.1", "number-not-allowed"),
         ("IMCEAFAX-+ZZ@fax.test", "501 5.1.3", "number-invalid"),
-        ("preview@fax.test", "550 5.1.1", "number-invalid"),
+        ("postmaster@fax.test", "550 5.1.1", "number-invalid"),
     ] {
         let reply = client.say(&format!("RCPT TO:<{to}>")).await;
         assert!(reply.starts_with(start) && reply.ends_with(&format!("({slug})")), "{to}: {reply}");
@@ -447,9 +450,10 @@ async fn mails_that_cannot_become_a_fax_are_refused_after_their_content_and_leav
         ),
         (
             mail("u", "Subject: x [fax: suprefine]\r\n", "x"),
-            "554 5.6.0 \"suprefine\" is not a fax directive; use standard",
+            "554 5.6.0 \"suprefine\" is not a fax directive; did you mean superfine? Use standard",
         ),
-        (mail("h", "X-Fax-At: 18:00\r\n", "x"), "554 5.6.0 \"x-fax-at: 18:00\" is not a field"),
+        (mail("h", "X-Fax-At: 18:00\r\n", "x"), "554 5.6.0 the mail has no Date with a zone"),
+        (mail("h", "X-Fax-Colour: red\r\n", "x"), "554 5.6.0 \"x-fax-colour: red\" is not a field"),
         (mail("l", &many, "x"), "554 5.4.6 the mail came through"),
         (mail("p", "", "PANIC"), "554 5.6.5 the mail cannot be read"),
         (mail("n", "", "a\nb"), "554 5.6.0 the mail has a bare LF"),

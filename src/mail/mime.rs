@@ -42,6 +42,8 @@ pub struct Mail {
     pub automatic: bool,
     /// Fields whose name begins with `X-Fax-`, lower-case names, in order.
     pub fax_fields: Vec<(String, String)>,
+    /// How many seconds east of UTC its sender is, as `Date` says.
+    pub sent_offset_s: Option<i32>,
     /// How many `Received` fields it has.
     pub received_count: usize,
     /// Its text.
@@ -139,9 +141,16 @@ fn from_header(fields: &[Field<'_>]) -> Mail {
             .filter(|f| f.name.starts_with("x-fax-"))
             .map(|f| (f.name.clone(), f.text()))
             .collect(),
+        sent_offset_s: first("date").and_then(|field| offset_s(&field.text())),
         received_count: fields.iter().filter(|f| f.name == "received").count(),
         ..Mail::default()
     }
+}
+
+/// RFC 5322 §3.3. A day of the week that is wrong is no reason not to believe the zone.
+fn offset_s(date: &str) -> Option<i32> {
+    let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
+    Some(parser.parse_zoned(date.trim()).ok()?.offset().seconds())
 }
 
 /// RFC 3834 §2 and the older signs of bulk mail that it lists.

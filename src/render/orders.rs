@@ -54,6 +54,7 @@ pub(super) fn split(mail: Mail, options: &FaxOptions, settings: &RenderSettings)
     let parts: Vec<Part> = mail
         .attachments
         .into_iter()
+        .filter(|attachment| options.wants(&attachment.name))
         .map(|a| Part { name: a.name, media: a.media, charset: a.charset, bytes: a.bytes })
         .collect();
     if note.is_none() && body.is_none() && parts.is_empty() {

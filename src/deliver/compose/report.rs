@@ -10,7 +10,8 @@ use crate::domain::{Cause, NoticeKind, ReportStyle};
 use crate::mail::build::{
     Auto, DeliveryStatus, HeaderText, Letter, MessageIdText, RecipientField, Report, Return, StatusField,
 };
-use crate::store::{Attempt, FaxRecord, Notice, Ret};
+use crate::mail::order_address::Verb;
+use crate::store::{Attempt, FaxRecord, Notice, Ret, Source};
 
 impl Composer {
     pub(super) fn report_style(&self, kind: NoticeKind, record: &FaxRecord) -> ReportStyle {
@@ -48,6 +49,7 @@ impl Composer {
                 picture: picture.as_ref().map(|_| Letter::picture_cid(notice.id)),
                 file: names(&files),
                 withheld: material.withheld,
+                order: self.order_address(kind, record, notice),
             },
         );
         let [subject, text, html] = self.texts(kind, &view)?;
@@ -76,6 +78,19 @@ impl Composer {
             }),
         };
         Ok(letter.to_bytes())
+    }
+
+    /// The address by which its sender has it sent again, or stops it. The same in every copy of this report.
+    fn order_address(&self, kind: NoticeKind, record: &FaxRecord, notice: &Notice) -> Option<String> {
+        let verb = match kind {
+            NoticeKind::Failed | NoticeKind::Partial | NoticeKind::Unknown | NoticeKind::Cancelled => Verb::Retry,
+            NoticeKind::Delayed => Verb::Cancel,
+            _ => return None,
+        };
+        // Whoever submitted by command has no mail address that could order anything.
+        let by_mail = record.message.source == Source::Smtp && record.message.reverse_path.is_some();
+        let address = self.settings.orders.address(verb, &record.fax.id.short(), notice.created_at);
+        address.filter(|_| by_mail).map(|address| address.as_str().to_owned())
     }
 
     fn status(&self, record: &FaxRecord, kind: NoticeKind) -> DeliveryStatus {

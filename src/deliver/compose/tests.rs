@@ -194,7 +194,7 @@ fn the_tables_tell_each_call_and_each_page() {
     }
     let html = leaf(&octets, "text/html");
     assert!(html.contains("scope=\"col\"") && html.contains("scope=\"row\"") && html.contains("<html lang=\"en\">"));
-    assert_eq!(html.matches("<tr><th scope=\"row\"").count(), 2 + 5 + 5, "calls, pages and facts");
+    assert_eq!(html.matches("<tr><th scope=\"row\"").count(), 2 + 5 + 6, "calls, pages and facts");
     assert!(leaf(&compose(&unknown()), "text/plain").contains("4     -           -             -     not known"));
 }
 
@@ -373,9 +373,8 @@ fn settings_and_notices_that_cannot_be_used_are_named() {
     let mut work = busy();
     work.notice.header_message_id = "a@b>\r\nBcc: x".into();
     assert!(matches!(composer().compose(&work, &material()), Err(ComposeError::MessageId(_))));
-    work = busy();
-    work.notice.kind = NoticeKind::Help;
-    assert!(matches!(composer().compose(&work, &material()), Err(ComposeError::Kind(NoticeKind::Help))));
+    let unmade = composer().compose(&answer(NoticeKind::Preview), &Material::default());
+    assert!(matches!(unmade, Err(ComposeError::Kind(NoticeKind::Preview))), "a preview without pages or a reason");
 }
 
 /// Every kind of mail, with a name.
@@ -395,6 +394,9 @@ fn samples() -> Vec<(&'static str, NoticeWork)> {
         ("received", received(true, ReceivedFormat::Both)),
         ("received-incomplete", received(false, ReceivedFormat::Pdf)),
         ("received-text", received(true, ReceivedFormat::Text)),
+        ("preview", answer(NoticeKind::Preview)),
+        ("preview-refused", answer(NoticeKind::Preview)),
+        ("help", answer(NoticeKind::Help)),
     ]
 }
 
@@ -410,6 +412,16 @@ fn every_kind_of_mail_reads_as_its_golden_file() {
         material.pdf = material.pdf.filter(|_| record_of(&work).is_none_or(|record| record.fax.document.is_some()));
         material.thumbnail = material.thumbnail.filter(|_| material.pdf.is_some());
         material.tiff = (work.notice.format == Some(ReceivedFormat::Both)).then(|| TIFF.to_vec());
+        match name {
+            "preview" => material.preview = Some(Ok(preview())),
+            "preview-refused" => {
+                let detail = "offer.pdf is locked by a password".into();
+                let preview = Some(Err(NoPreview { cause: Cause::DocumentEncrypted, detail }));
+                material = Material { preview, ..Material::default() };
+            }
+            "help" => material = Material::default(),
+            _ => {}
+        }
         let octets = composer().compose(&work, &material).unwrap().octets;
         check_wire_form(&octets);
         let subject = mailparse::parse_mail(&octets).unwrap().headers.get_first_value("Subject").unwrap();
@@ -433,7 +445,7 @@ fn every_kind_of_mail_reads_as_its_golden_file() {
 fn record_of(work: &NoticeWork) -> Option<&FaxRecord> {
     match &work.about {
         About::Fax(record) => Some(record),
-        About::Received(_) => None,
+        About::Received(_) | About::Message(_) => None,
     }
 }
 

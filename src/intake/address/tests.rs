@@ -164,11 +164,11 @@ fn a24_a25_a27_encapsulated_addresses() {
 }
 
 #[test]
-fn commands_by_mail_are_refused_with_a_clear_reply() {
+fn words_are_no_numbers() {
     for command in ["preview", "help", "Help", "retry+F-123.abc", "cancel+F-123.abc", "postmaster", "abuse"] {
         check("CH", &format!("{command}@fax.test"), "550 5.1.1 number-invalid");
     }
-    check("CH", "+41441234567@preview.fax.test", "550 5.1.1 number-invalid");
+    check("CH", "+41441234567@preview.fax.test", "550 5.7.1 relay-denied");
     check("CH", "postmaster", "550 5.1.1 number-invalid");
 }
 

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::refusal::Refusal;
+use super::service::Service;
 use super::spool::Spool;
 use super::submission::Envelope;
 use super::tls::Presented;
@@ -72,6 +73,8 @@ struct Connection<'a> {
     returns_only: Option<Refusal>,
     /// The notice whose mail comes back in this transaction.
     returned: Option<NoticeId>,
+    /// What is asked of the gateway itself in this transaction.
+    service: Option<Service>,
     spool: Spool,
     spool_error: Option<io::Error>,
     deadline: Instant,
@@ -98,6 +101,7 @@ impl<'a> Connection<'a> {
             envelope: None,
             returns_only: None,
             returned: None,
+            service: None,
             spool: Spool::new(&settings.spool),
             spool_error: None,
             content_deadline: None,
@@ -236,6 +240,7 @@ impl<'a> Connection<'a> {
         self.envelope = None;
         self.returns_only = None;
         self.returned = None;
+        self.service = None;
         self.spool.clear();
         self.spool_error = None;
     }

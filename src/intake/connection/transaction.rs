@@ -14,7 +14,8 @@ use crate::intake::directive::Priority;
 use crate::intake::proof::prove;
 use crate::intake::received::{self, Trace};
 use crate::intake::refusal::Refusal;
-use crate::intake::submission::{self, Envelope, When};
+use crate::intake::service::{self, Service};
+use crate::intake::submission::{self, Envelope, Wanted, When};
 use crate::intake::{bounce, policy};
 use crate::senders::Identity;
 use crate::senders::authenticity::{Origin, without_forged};
@@ -168,6 +169,12 @@ impl Connection<'_> {
         if self.returned.is_some() {
             return Decision::Refuse(bounce::not_together().to_reply());
         }
+        match service::recipient(self.intake, self.envelope.as_ref(), rcpt) {
+            Ok(None) if self.service.is_none() => {}
+            Ok(None) => return Decision::Refuse(service::not_together().to_reply()),
+            Ok(Some(service)) => return self.service_address(service),
+            Err(refusal) => return Decision::Refuse(refusal.to_reply()),
+        }
         let recipient = match policy::recipient(&self.intake.settings, self.envelope.as_ref(), rcpt) {
             Ok(recipient) => recipient,
             Err(refusal) => return Decision::Refuse(refusal.to_reply()),
@@ -199,6 +206,20 @@ impl Connection<'_> {
         Decision::Accept(Reply::new(250, "2.1.5", "returned mail is taken"))
     }
 
+    fn service_address(&mut self, service: Service) -> Decision {
+        let alone = self.envelope.as_ref().is_some_and(|envelope| envelope.recipients.is_empty());
+        if !alone || self.service.is_some() {
+            return Decision::Refuse(service::not_together().to_reply());
+        }
+        let text = match &service {
+            Service::Help => "the instructions are mailed to you".to_owned(),
+            Service::Preview(_) => "a preview is mailed to you, nothing is dialled".to_owned(),
+            Service::Order(verb, fax) => format!("{} {fax}", verb.as_str()),
+        };
+        self.service = Some(service);
+        Decision::Accept(Reply::new(250, "2.1.5", text))
+    }
+
     /// The end of the content: from here to the reply everything becomes durable.
     async fn message(&mut self) -> Result<Reply, Refusal> {
         if let Some(error) = self.spool_error.take() {
@@ -216,6 +237,18 @@ impl Connection<'_> {
             })?;
             return bounce::take(self.intake, notice, &raw).await;
         }
+        let wanted = match self.service.take() {
+            None => Wanted::Fax,
+            Some(Service::Help) => Wanted::Help,
+            Some(Service::Preview(recipient)) => {
+                envelope.recipients.extend(recipient.map(|recipient| *recipient));
+                Wanted::Preview
+            }
+            Some(Service::Order(verb, fax)) => {
+                let (raw, _) = self.content_of(&mut envelope, "").await?;
+                return service::order(self.intake, &envelope, (verb, &fax), raw).await;
+            }
+        };
         let id = MessageId::new();
         let trace = Trace {
             hello: self.session.client_name().unwrap_or("unknown"),
@@ -227,7 +260,7 @@ impl Connection<'_> {
         let head = received::field(&trace, by, id.short().as_str(), self.intake.clock.now());
         let (raw, head_bytes) = self.content_of(&mut envelope, &head).await?;
         let accepted =
-            submission::submit(self.intake, &envelope, id, raw, head_bytes).await.inspect_err(|refusal| {
+            submission::submit(self.intake, &envelope, wanted, id, raw, head_bytes).await.inspect_err(|refusal| {
                 tracing::info!(client = %envelope.client, cause = %refusal.cause, "refused a mail after its content");
             })?;
         let reply = Reply::new(250, "2.0.0", accepted.text());
