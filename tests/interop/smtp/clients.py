@@ -73,12 +73,14 @@ def python_aiosmtplib(mail, way, place):
         smtp = aiosmtplib.SMTP(hostname="localhost", port=place.port(way), use_tls=way.tls == "implicit", start_tls=way.tls == "starttls",
                                tls_context=tls_of(way, place) if way.tls else None, timeout=60)
         async with smtp:
+            if way.auth:
+                await smtp.ehlo()
             if way.auth == "PLAIN":
                 await smtp.auth_plain(USER, PASSWORD)
             elif way.auth == "LOGIN":
                 await smtp.auth_login(USER, PASSWORD)
             await smtp.send_message(
-                mail.message(), mail.sender, [mail.recipient],
+                mail.message(), sender=mail.sender, recipients=[mail.recipient],
                 mail_options=["RET=HDRS", f"ENVID={mail.envelope_id}"],
                 rcpt_options=["NOTIFY=SUCCESS,FAILURE", f"ORCPT=rfc822;{mail.original_recipient}"])
 
@@ -86,6 +88,11 @@ def python_aiosmtplib(mail, way, place):
 
 
 def msmtp(mail, way, place):
+    with open(mail.eml, "rb") as file:
+        run(["msmtp", "-C", msmtprc(mail, way, place), "--", mail.recipient], stdin=file)
+
+
+def msmtprc(mail, way, place):
     lines = ["account default", "host localhost", f"port {place.port(way)}", f"from {mail.sender}"]
     if way.tls:
         lines += ["tls on", f"tls_trust_file {place.ca}", f"tls_starttls {'on' if way.tls == 'starttls' else 'off'}"]
@@ -98,27 +105,29 @@ def msmtp(mail, way, place):
     with open(path, "w") as file:
         file.write("\n".join(lines) + "\n")
     os.chmod(path, 0o600)
-    with open(mail.eml, "rb") as file:
-        run(["msmtp", "-C", path, "--", mail.recipient], stdin=file)
+    return path
+
+
+def mutt_through_msmtp(mail, way, place):
+    """With a certificate, mutt's own SMTP demands AUTH EXTERNAL; msmtp shows it and is content."""
+    mutt_with([f'set sendmail="msmtp -C {msmtprc(mail, way, place)}"'], mail)
 
 
 def mutt(mail, way, place):
     scheme, user = ("smtps" if way.tls == "implicit" else "smtp"), f"{USER}@" if way.auth else ""
-    lines = ["set copy=no", f"set from={mail.sender}", "set use_envelope_from=yes", "set use_domain=no", "set ssl_usesystemcerts=no",
-             f"set certificate_file={place.ca}", "set hostname=client.example.com",
+    lines = [f"set certificate_file={place.ca}",
              f"set smtp_url={scheme}://{user}localhost:{place.port(way)}/",
              f"set ssl_starttls={'yes' if way.tls == 'starttls' else 'no'}", f"set ssl_force_tls={'yes' if way.tls else 'no'}"]
     if way.auth:
         lines += [f'set smtp_pass="{PASSWORD}"', f'set smtp_authenticators="{way.auth.lower()}"']
-    if way.certificate:
-        with open(f"{mail.folder}/pair.pem", "w") as pair:
-            for name in ("client.pem", "client.key.pem"):
-                with open(f"{place.certs}/{name}") as file:
-                    pair.write(file.read())
-        lines.append(f"set ssl_client_cert={mail.folder}/pair.pem")
+    mutt_with(lines, mail)
+
+
+def mutt_with(settings, mail):
+    lines = ["set copy=no", f"set from={mail.sender}", "set use_envelope_from=yes", "set use_domain=no", "set hostname=client.example.com"]
     path = f"{mail.folder}/muttrc"
     with open(path, "w") as file:
-        file.write("\n".join(lines) + "\n")
+        file.write("\n".join(lines + settings) + "\n")
     body = "The attachment is what becomes pages.\n"
     command = ["mutt", "-n", "-F", path, "-s", mail.subject, "-a", mail.path, "--", mail.recipient]
     run(command, input=body, env={**os.environ, "HOME": mail.folder, "TERM": "dumb"})
@@ -144,5 +153,6 @@ CLIENTS = [
     ("aiosmtplib", python_aiosmtplib, True, [*NETWORK, *PASSWORDS, CERTIFICATE, *PROXIES]),
     ("nodemailer", nodemailer, True, [*NETWORK, *PASSWORDS, login("XOAUTH2"), CERTIFICATE, *PROXIES]),
     ("msmtp", msmtp, False, [*NETWORK, *PASSWORDS, SCRAM, CERTIFICATE, *PROXIES]),
-    ("mutt", mutt, False, [*NETWORK, *PASSWORDS, SCRAM, CERTIFICATE, *PROXIES]),
+    ("mutt", mutt, False, [*NETWORK, *PASSWORDS, SCRAM, *PROXIES]),
+    ("mutt through msmtp", mutt_through_msmtp, False, [CERTIFICATE]),
 ]

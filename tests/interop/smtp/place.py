@@ -8,9 +8,9 @@ balanced  the balancer's address demands a PROXY header; the client that it name
 """
 
 import base64
+import email
 import glob
 import json
-import mailbox
 import os
 import re
 import signal
@@ -205,6 +205,10 @@ class Place:
         pages = run(["tiffinfo", files[0]]).count("TIFF Directory at")
         if pages != mail.pages:
             raise Failure(f"{pages} pages at the far end, expected {mail.pages}")
+        # It really came this way (RFC 3848), and from the client's address, not the balancer's.
+        came = newest_received(report)
+        if not any(f"([127.0.0.1]) by fax.local with {protocol} " in came for protocol in way.protocols):
+            raise Failure(f"it came as {came!r}, expected 127.0.0.1 and {way.protocols}")
         if speaks_dsn:
             expect_field(report, "Original-Envelope-Id", mail.envelope_id)
             expect_field(report, "Original-Recipient", f"rfc822;{mail.original_recipient}")
@@ -223,10 +227,17 @@ class Place:
 def find_report(folder, mail):
     for path in glob.glob(f"{folder}/*"):
         with open(path, "rb") as file:
-            report = mailbox.email.message_from_binary_file(file)
+            report = email.message_from_binary_file(file)
         if report["X-Fax-To"] == mail.number:
             return report
     return None
+
+
+def newest_received(report):
+    """The gateway's own trace field, from the header that the notice returns."""
+    returned = [part for part in report.walk() if part.get_content_type() == "text/rfc822-headers"]
+    header = returned[0].get_payload(decode=True).decode("utf-8", "replace") if returned else ""
+    return " ".join((email.message_from_string(header)["Received"] or "").split())
 
 
 def expect_field(report, name, value):

@@ -14,6 +14,13 @@ class Way:
     proxy: str | None = None
     certificate: bool = False
 
+    @property
+    def protocols(self):
+        """As the gateway's `Received` names them (RFC 3848); mutt says HELO when it needs nothing of EHLO."""
+        if not self.tls and not self.auth:
+            return ["ESMTP", "SMTP"]
+        return ["ESMTP" + ("S" if self.tls else "") + ("A" if self.auth else "")]
+
 
 PLAIN = Way("plain", "bare")
 STARTTLS = Way("STARTTLS", "tls", tls="starttls")
