@@ -10,7 +10,7 @@ import smtplib
 import subprocess
 
 from place import PASSWORD, USER, Failure, free_port, listens, wait_for
-from ways import CERTIFICATE, NETWORK, PLAIN, PROXIES, STARTTLS, login
+from ways import CERTIFICATE, NETWORK, PLAIN, PROXIES, PROXY_V1_STARTTLS, PROXY_V2, STARTTLS, login
 
 BEGIN = """set -e
 mount --make-rprivate /
@@ -38,7 +38,8 @@ class Relay:
         lower = f"{place.senders}/roots/{name}"
         if not os.path.isdir(lower):
             raise Failure(f"{name} is not installed in {lower}")
-        self.env = {"PATH": os.environ["PATH"], "LOWER": lower, "RUN": folder, "START": start}
+        # The shell stays the first process: the order to die with this program would be lost where Exim, setuid, takes its place.
+        self.env = {"PATH": os.environ["PATH"], "LOWER": lower, "RUN": folder, "START": start + "; exit $?"}
 
     def __enter__(self):
         with open(self.log, "w") as log:
@@ -118,8 +119,7 @@ def postfix(way, place, folder):
         lines += ["smtp_tls_cert_file = /etc/interop/client.pem", "smtp_tls_key_file = /etc/interop/client.key.pem"]
     files = {"/etc/postfix/main.cf": "\n".join(lines) + "\n", "/etc/postfix/master.cf": POSTFIX_MASTER.format(port=f"127.0.0.1:{port}"),
              **certificates(place, "authority.pem", "client.pem", "client.key.pem")}
-    # Not as process 1: postfix would take that for a container and log elsewhere.
-    return Relay("postfix", place, folder, files, "postfix start-fg; exit $?", port)
+    return Relay("postfix", place, folder, files, "postfix start-fg", port)
 
 
 EXIM = """primary_hostname = relay.example.com
@@ -178,12 +178,12 @@ def exim(way, place, folder):
     config = EXIM.format(port=port, gateway=place.port(way), transport="\n  ".join(transport), authenticator=authenticator)
     files = {"/etc/exim4/interop.conf": config, **certificates(place, "authority.pem", "client.pem", "client.key.pem")}
     start = ("chown -R root:Debian-exim /etc/interop; chmod 640 /etc/interop/*; cp /etc/exim4/interop.conf /etc/exim4/exim4.conf; "
-             "chmod 644 /etc/exim4/exim4.conf; exec exim4 -bdf -q2s")
+             "chmod 644 /etc/exim4/exim4.conf; exim4 -bdf -q2s")
     return Relay("exim", place, folder, files, start, port)
 
 
 def opensmtpd(way, place, folder):
-    # Without client certificates: 6.8 on OpenSSL 3 fails to sign with any key (SSL routines::EVP lib).
+    # Without client certificates: 6.8 on OpenSSL 3 fails when asked for one (SSL routines::EVP lib).
     port = free_port()
     scheme = {None: "smtp+notls", "starttls": "smtp+tls", "implicit": "smtps"}[way.tls]
     lines = [f"table logins {{ gateway = \"{USER}:{PASSWORD}\" }}"] if way.auth else []
@@ -193,7 +193,7 @@ def opensmtpd(way, place, folder):
               + (" tls no-verify" if way.tls else ""),
               "match from any for any action \"out\""]
     files = {"/etc/interop/smtpd.conf": "\n".join(lines) + "\n"}
-    start = "echo relay.example.com > /etc/mailname; exec smtpd -d -f /etc/interop/smtpd.conf"
+    start = "echo relay.example.com > /etc/mailname; smtpd -d -f /etc/interop/smtpd.conf"
     return Relay("opensmtpd", place, folder, files, start, port)
 
 
@@ -215,6 +215,7 @@ FEATURE(`promiscuous_relay')dnl
 FEATURE(`accept_unqualified_senders')dnl
 FEATURE(`accept_unresolvable_domains')dnl
 FEATURE(`nocanonify')dnl
+FEATURE(`no_default_msa')dnl
 DAEMON_OPTIONS(`Family=inet, Name=MTA, Addr=127.0.0.1, Port={port}')dnl
 MAILER(`smtp')dnl
 """
@@ -227,9 +228,10 @@ def sendmail(way, place, folder):
     config = SENDMAIL.format(gateway=place.port(way), port=port, certificate=SENDMAIL_CERTIFICATE if way.certificate else "dnl")
     files = {"/etc/mail/interop.mc": "include(`/usr/share/sendmail/cf/m4/cf.m4')dnl\n" + config,
              **certificates(place, "authority.pem", "client.pem", "client.key.pem")}
-    start = ("set -e; chmod 600 /etc/interop/*; : > /etc/mail/local-host-names; mkdir -p /var/spool/mqueue /run/sendmail; "
+    start = ("set -e; chmod 600 /etc/interop/*; : > /etc/mail/local-host-names; rm -rf /var/spool/mqueue; "
+             "mkdir -m 700 /var/spool/mqueue; mkdir -p /run/sendmail; "
              "m4 /etc/mail/interop.mc > /etc/mail/interop.cf; "
-             "exec /usr/libexec/sendmail/sendmail -bD -q2s -C/etc/mail/interop.cf -X /var/log/maillog")
+             "/usr/libexec/sendmail/sendmail -bD -q2s -C/etc/mail/interop.cf -X /var/log/maillog")
     return Relay("sendmail", place, folder, files, start, port)
 
 
@@ -245,5 +247,5 @@ RELAYS = [
     ("postfix", postfix, [*NETWORK, login("PLAIN"), login("LOGIN"), login("SCRAM-SHA-256"), CERTIFICATE, *PROXIES], None),
     ("exim", exim, [*NETWORK, login("PLAIN"), login("LOGIN"), CERTIFICATE, *PROXIES], check_exim),
     ("opensmtpd", opensmtpd, [*NETWORK, login("PLAIN"), *PROXIES], None),
-    ("sendmail", sendmail, [PLAIN, STARTTLS, CERTIFICATE, *PROXIES], None),
+    ("sendmail", sendmail, [PLAIN, STARTTLS, CERTIFICATE, PROXY_V1_STARTTLS, PROXY_V2], None),
 ]

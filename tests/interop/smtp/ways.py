@@ -28,6 +28,8 @@ IMPLICIT = Way("implicit TLS", "tls", tls="implicit")
 CERTIFICATE = Way("client certificate", "strict", tls="starttls", certificate=True)
 CERTIFICATE_IMPLICIT = Way("client certificate, implicit TLS", "strict", tls="implicit", certificate=True)
 PROXY_V1 = Way("PROXY v1", "balanced", proxy="v1")
+# For what takes STARTTLS wherever it is offered.
+PROXY_V1_STARTTLS = Way("PROXY v1, STARTTLS", "balanced", tls="starttls", proxy="v1")
 PROXY_V2 = Way("PROXY v2, STARTTLS", "balanced", tls="starttls", proxy="v2")
 PROXIES = [PROXY_V1, PROXY_V2]
 NETWORK = [PLAIN, STARTTLS, IMPLICIT]
