@@ -1,5 +1,5 @@
 # The commands of this project. `make demo` and `make test` need Debian 12 and Rust; they install the rest.
-.PHONY: help demo test build check deny packages bench-lines bench-intake chaos chaos-seeds chaos-local chaos-negative install packaging-check bench-store simulate-day fuzz outlook-check
+.PHONY: help demo test build check deny packages bench-lines bench-intake chaos chaos-seeds chaos-local chaos-negative install packaging-check bench-store simulate-day fuzz outlook-check interop-smtp
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -82,3 +82,8 @@ fuzz: ## feed a parser with what its coverage suggests; inputs that matter are k
 outlook-check: ## TNEF and .msg samples beside tnefparse and extract-msg (SAMPLES="folder …")
 	@cargo build --quiet -p outlook --example unpack
 	@crates/outlook/tests/oracle $(SAMPLES)
+
+interop-smtp: packages ## real mail servers and clients against the gateway; each mail becomes a fax (ARGS="--only postfix --keep"; root)
+	cargo build --quiet --bin faxwell
+	@senders=$$(tools/install-smtp-senders) && \
+		tests/interop/smtp/run --binary $${CARGO_TARGET_DIR:-target}/debug/faxwell --senders "$$senders" $(ARGS)
