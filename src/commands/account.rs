@@ -76,6 +76,9 @@ pub(super) struct AddArgs {
     /// Pages within any 24 hours
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pages_per_day: Option<u32>,
+    /// Fax what its programs send automatically, too
+    #[arg(long)]
+    automatic: bool,
     /// Its cover page, or none
     #[arg(long, value_name = "NAME")]
     cover: Option<String>,
@@ -100,6 +103,7 @@ pub(super) async fn run(command: AccountCommand, place: Place, out: Out) -> Outc
                 faxes_per_day_each,
                 pages_per_hour,
                 pages_per_day,
+                automatic,
                 cover,
                 billing,
             } = *args;
@@ -113,6 +117,7 @@ pub(super) async fn run(command: AccountCommand, place: Place, out: Out) -> Outc
                 faxes_per_day_each,
                 pages_per_hour,
                 pages_per_day,
+                automatic,
                 cover,
                 billing,
             };

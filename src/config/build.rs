@@ -227,6 +227,7 @@ impl Build<'_> {
             faxes_per_day_each: self.limit(&at("faxes_per_day_each")),
             pages_per_hour: self.limit(&at("pages_per_hour")),
             pages_per_day: self.limit(&at("pages_per_day")),
+            automatic: self.flag(&at("automatic")),
             cover: self.text(&at("cover")),
             billing: self.text(&at("billing")),
         }

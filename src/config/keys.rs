@@ -157,6 +157,7 @@ const ALLOW_DOC: &str = "Prefixes that it may fax, as far as dial.allow has them
 const DENY_DOC: &str = "Prefixes that it may not; wins over allow.";
 const FAXES_HOUR_DOC: &str = "Faxes within any hour, on all nodes together; 0: no limit.";
 const FAXES_DAY_DOC: &str = "Faxes within any 24 hours; 0: no limit.";
+const AUTOMATIC_DOC: &str = "Whether mails of programs (monitoring, lists) and without a sender are faxed; automatic answers and reports never are.";
 const EACH_HOUR_DOC: &str = "Faxes of one sender address within any hour; 0: no limit.";
 const EACH_DAY_DOC: &str = "Faxes of one sender address within any 24 hours; 0: no limit.";
 const PAGES_HOUR_DOC: &str = "Pages within any hour, counted when they are rendered; 0: no limit.";
@@ -388,6 +389,7 @@ pub const KEYS: &[Key] = &[
     key("account.*.faxes_per_day_each", Integer(0, MANY), "0", EACH_DAY_DOC),
     key("account.*.pages_per_hour", Integer(0, MANY), "0", PAGES_HOUR_DOC),
     key("account.*.pages_per_day", Integer(0, MANY), "0", PAGES_DAY_DOC),
+    key("account.*.automatic", Flag, "false", AUTOMATIC_DOC),
     unset("account.*.cover", Text("a cover", values::cover), "\"plain\"", COVER_DOC),
     unset("account.*.billing", Text("a text", values::label), "\"4711\"", BILLING_DOC),
     unset(
@@ -405,6 +407,7 @@ pub const KEYS: &[Key] = &[
     key("sender.*.faxes_per_day_each", Integer(0, MANY), "0", EACH_DAY_DOC),
     key("sender.*.pages_per_hour", Integer(0, MANY), "0", PAGES_HOUR_DOC),
     key("sender.*.pages_per_day", Integer(0, MANY), "0", PAGES_DAY_DOC),
+    key("sender.*.automatic", Flag, "false", AUTOMATIC_DOC),
     unset("sender.*.cover", Text("a cover", values::cover), "\"plain\"", COVER_DOC),
     unset("sender.*.billing", Text("a text", values::label), "\"4711\"", BILLING_DOC),
     refused("imap", NO_IMAP, "remove [imap.…] and let the mailbox forward to the gateway over SMTP"),

@@ -124,6 +124,8 @@ pub struct Policy {
     pub pages_per_hour: Option<u32>,
     /// Pages within 24 hours.
     pub pages_per_day: Option<u32>,
+    /// Whether mails that programs make and null senders are faxed; answers and reports never are.
+    pub automatic: bool,
     /// Cover page instead of `render.cover`.
     pub cover: Option<String>,
     /// What accounting calls it.

@@ -161,6 +161,17 @@ pub(crate) fn permitted(
         .map_err(|refusal| Refusal::new(550, refusal.cause(), refusal.to_string()))
 }
 
+/// S17: a mail from nobody is a report or an answer; whose programs send so says it in their table.
+fn refuse_null_sender(envelope: Option<&Envelope>) -> Result<(), Refusal> {
+    let Some(envelope) = envelope.filter(|envelope| envelope.reverse_path.is_none()) else { return Ok(()) };
+    if envelope.identity.as_ref().is_some_and(|identity| identity.policy.automatic) {
+        return Ok(());
+    }
+    let text =
+        "a mail without a sender is not faxed, since nobody could be told what became of it; send it from an address";
+    Err(Refusal::new(550, Cause::AutomaticMail, text))
+}
+
 /// A recipient at this address, when it may be faxed.
 pub(crate) fn allowed(
     settings: &IntakeSettings,
@@ -168,6 +179,7 @@ pub(crate) fn allowed(
     address: FaxAddress,
     rcpt: &RcptTo,
 ) -> Result<Recipient, Refusal> {
+    refuse_null_sender(envelope)?;
     permitted(settings, envelope, &address)?;
     let original = match &rcpt.params.orcpt {
         Some(OriginalRecipient::Typed(text)) => Some(text.clone()),

@@ -35,7 +35,13 @@ pub(super) fn recipient(
     let settings = &intake.settings;
     let (local, domain) = (rcpt.path.local(), rcpt.path.domain().unwrap_or(&settings.address.domain));
     let domain = domain.strip_suffix('.').unwrap_or(domain);
+    let answerable = || {
+        let text = "a mail without a sender cannot be answered; send it from an address";
+        let nobody = envelope.is_some_and(|envelope| envelope.reverse_path.is_none());
+        if nobody { Err(Refusal::new(550, Cause::SenderNotAllowed, text)) } else { Ok(()) }
+    };
     let service = if is_preview_domain(domain, &settings.address.domain) {
+        answerable()?;
         let address = address::parse_local(local, &settings.address)?;
         let recipient = policy::allowed(settings, envelope, address, rcpt)?;
         // As the fax itself would be addressed.
@@ -58,10 +64,7 @@ pub(super) fn recipient(
             None => return Ok(None),
         }
     };
-    if envelope.is_some_and(|envelope| envelope.reverse_path.is_none()) {
-        let text = "a mail without a sender cannot be answered; send it from an address";
-        return Err(Refusal::new(550, Cause::SenderNotAllowed, text));
-    }
+    answerable()?;
     Ok(Some(service))
 }
 

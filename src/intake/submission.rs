@@ -183,6 +183,7 @@ pub(crate) async fn submit(
         Wanted::Fax | Wanted::Preview => check(settings, intake.readers, mail)?,
     };
     authorise(settings, envelope, &checked.mail)?;
+    refuse_machines(envelope, &checked.mail)?;
     let mut envelope = envelope.clone();
     let wanted = checked.settle(settings, &mut envelope, wanted, intake.clock.now())?;
     let content = &raw[head_bytes.min(raw.len())..];
@@ -196,6 +197,26 @@ pub(crate) async fn submit(
         Wanted::Help => answered_by(NoticeKind::Help, message, &settings.address.domain),
     };
     store(intake, message, checked.mail.attachments.len()).await
+}
+
+/// S17, RFC 3834 §2: nobody is called for what a machine has sent, unless its sender's table says so; never for answers. What an
+/// administrator submits was meant.
+fn refuse_machines(envelope: &Envelope, mail: &Mail) -> Result<(), Refusal> {
+    let Some(identity) = &envelope.identity else { return Ok(()) };
+    let Some(machine) = mail.machine.filter(|machine| !(identity.policy.automatic && machine.may_tell())) else {
+        return Ok(());
+    };
+    info!(identity = %identity.name, ?machine, "refused a mail that no person has sent");
+    let fix = if machine.may_tell() {
+        format!("to fax such mails, set automatic = true in the table of {}", identity.name)
+    } else {
+        "such mails are never faxed".to_owned()
+    };
+    Err(Refusal::new(
+        550,
+        Cause::AutomaticMail,
+        format!("this is {}, nothing is dialled for it; {fix}", machine.what()),
+    ))
 }
 
 /// The message without faxes, and with the mail that answers it.
@@ -481,7 +502,7 @@ impl Checked {
             from_address: from.map(|from| from.address.clone()),
             automatic: self.mail.automatic || envelope.reverse_path.is_none(),
             options: self.options_of(envelope),
-            priority: self.directives.priority.or(envelope.when.priority).unwrap_or(Priority::Normal).rank(),
+            priority: self.priority(envelope).rank(),
             raw,
             submitter: envelope.submitter(),
             held: self.directives.hold.is_some(),
@@ -497,6 +518,16 @@ impl Checked {
             Some(cover) => FaxOptions { cover: (cover != "none").then_some(cover), ..self.options.clone() },
             None => self.options.clone(),
         }
+    }
+
+    /// What is said more precisely wins: a directive, the transaction, the mail program's own mark.
+    fn priority(&self, envelope: &Envelope) -> Priority {
+        let marked = match self.mail.importance {
+            1.. => Priority::High,
+            0 => Priority::Normal,
+            _ => Priority::Low,
+        };
+        self.directives.priority.or(envelope.when.priority).unwrap_or(marked)
     }
 
     fn faxes(&self, settings: &IntakeSettings, envelope: &Envelope) -> Vec<NewFax> {

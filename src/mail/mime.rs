@@ -11,6 +11,7 @@
 
 mod containers;
 mod header;
+mod machine;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,8 @@ mod transfer;
 mod tree;
 
 pub(crate) use header::clean;
+pub use machine::Machine;
+pub(crate) use select::is_logo;
 
 use crate::domain::Cause;
 use containers::Opening;
@@ -38,8 +41,12 @@ pub struct Mail {
     pub message_id: Option<String>,
     /// `Reply-To`, first mailbox.
     pub reply_to: Option<Mailbox>,
-    /// Whether it is automatic or bulk mail (RFC 3834 §2): never answered.
+    /// Whether it is never answered: a machine made it, or its sender asks for no answers.
     pub automatic: bool,
+    /// The machine that made it; none where a person may have written it.
+    pub machine: Option<Machine>,
+    /// More than zero for urgent, less for what can wait.
+    pub importance: i8,
     /// Fields whose name begins with `X-Fax-`, lower-case names, in order.
     pub fax_fields: Vec<(String, String)>,
     /// How many seconds east of UTC its sender is, as `Date` says.
@@ -50,6 +57,8 @@ pub struct Mail {
     pub body: Option<Body>,
     /// Its attachments, in the order of the mail.
     pub attachments: Vec<Attachment>,
+    /// Pictures that the HTML of `body` shows by `cid:`.
+    pub inline: Vec<Inline>,
     /// Names of pictures that only the HTML version shows while the plain text is used: logos of signatures, mostly.
     pub left_out: Vec<String>,
 }
@@ -85,6 +94,19 @@ pub struct Attachment {
     pub bytes: Vec<u8>,
 }
 
+/// A picture that an HTML text shows in a place of its own (RFC 2387, RFC 2392).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inline {
+    /// `Content-ID` without angle brackets.
+    pub id: String,
+    /// File name, or what the part is called.
+    pub name: String,
+    /// `type/subtype`, lower case.
+    pub media: String,
+    /// Decoded octets.
+    pub bytes: Vec<u8>,
+}
+
 /// Why a mail cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
@@ -114,11 +136,12 @@ pub fn read(raw: &[u8]) -> Result<Mail, MimeError> {
     let mut budget = Budget::default();
     let root = tree::parse(raw, &mut budget)?;
     let mut mail = from_header(&root.fields);
-    // RFC 3834 §2: a report is an automatic mail whether or not it says so.
-    mail.automatic |= root.media.kind == "multipart/report";
+    mail.machine = machine::machine(&root.fields, &root.media.kind);
+    mail.automatic = mail.machine.is_some() || wants_no_answer(&root.fields);
     let content = containers::content(&root, &mut Opening::new(raw.len(), budget))?;
     mail.body = content.body;
     mail.attachments = content.attachments;
+    mail.inline = content.inline;
     mail.left_out = content.left_out;
     Ok(mail)
 }
@@ -135,7 +158,7 @@ fn from_header(fields: &[Field<'_>]) -> Mail {
         to,
         message_id: first("message-id").and_then(Field::message_id),
         reply_to: mailboxes("reply-to").into_iter().next(),
-        automatic: is_automatic(fields),
+        importance: machine::importance(fields),
         fax_fields: fields
             .iter()
             .filter(|f| f.name.starts_with("x-fax-"))
@@ -153,18 +176,10 @@ fn offset_s(date: &str) -> Option<i32> {
     Some(parser.parse_zoned(date.trim()).ok()?.offset().seconds())
 }
 
-/// RFC 3834 §2 and the older signs of bulk mail that it lists.
-fn is_automatic(fields: &[Field<'_>]) -> bool {
-    fields.iter().any(|field| {
-        let value = field.text().to_ascii_lowercase();
-        match field.name.as_str() {
-            // RFC 3834 §5: any value but "no" (parameters may follow).
-            "auto-submitted" => value.split([';', ' ', '(']).next() != Some("no"),
-            "precedence" => matches!(value.as_str(), "bulk" | "junk" | "list"),
-            "list-id" => true,
-            // MS-OXCMAIL: a sender that wants no automatic answer of any kind.
-            "x-auto-response-suppress" => value.split(',').any(|v| matches!(v.trim(), "all" | "autoreply")),
-            _ => false,
-        }
+/// MS-OXCMAIL §2.2.3.2.14: a sender that wants no automatic answer of any kind.
+fn wants_no_answer(fields: &[Field<'_>]) -> bool {
+    let suppress = fields.iter().find(|field| field.name == "x-auto-response-suppress");
+    suppress.is_some_and(|field| {
+        field.text().to_ascii_lowercase().split(',').any(|value| matches!(value.trim(), "all" | "autoreply"))
     })
 }

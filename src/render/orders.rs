@@ -7,7 +7,7 @@ use super::RenderError;
 use crate::config::Config;
 use crate::documents::header_line;
 use crate::domain::{BodyPlace, Cause, FaxOptions, Paper, Quality};
-use crate::mail::mime::{Body, Mail};
+use crate::mail::mime::{Body, Mail, is_logo};
 use crate::store::{Fax, Message};
 
 /// What the gateway adds to a message.
@@ -51,12 +51,13 @@ pub(super) fn split(mail: Mail, options: &FaxOptions, settings: &RenderSettings)
         // Without a cover the text becomes the first page, so that it is not lost.
         (BodyPlace::Cover, None) | (BodyPlace::Page, _) => (None, text),
     };
-    let parts: Vec<Part> = mail
-        .attachments
-        .into_iter()
-        .filter(|attachment| options.wants(&attachment.name))
-        .map(|a| Part { name: a.name, media: a.media, charset: a.charset, bytes: a.bytes })
-        .collect();
+    // In their places where the HTML is drawn; pictures of their own where it is not.
+    let drops_text = options.body == BodyPlace::Drop;
+    let inline = mail.inline.into_iter().filter(|picture| !drops_text && !is_logo(&picture.bytes));
+    let shown = inline.map(|p| Part { name: p.name, media: p.media, charset: None, bytes: p.bytes });
+    let attached = mail.attachments.into_iter().filter(|attachment| options.wants(&attachment.name));
+    let attached = attached.map(|a| Part { name: a.name, media: a.media, charset: a.charset, bytes: a.bytes });
+    let parts: Vec<Part> = shown.chain(attached).collect();
     if note.is_none() && body.is_none() && parts.is_empty() {
         return Err(RenderError::fatal(Cause::DocumentEmpty, "the mail has neither text nor an attachment"));
     }

@@ -128,6 +128,51 @@ async fn directives_say_what_is_sent_when_and_whether() {
 }
 
 #[tokio::test]
+async fn s17_nobody_is_called_for_what_a_machine_has_sent_unless_its_table_says_so() {
+    let mail = |value: &str| letter(value, "x", &format!("Auto-Submitted: {value}\r\n"));
+    let gateway = Gateway::start().await;
+    for value in ["auto-replied", "auto-generated"] {
+        let reply = gateway.client().await.send(&["0441234567@fax.test"], &mail(value)).await;
+        assert!(reply.starts_with("550 5.7.1") && reply.ends_with("(automatic-mail)"), "{reply}");
+    }
+    let mut client = gateway.client().await;
+    client.say("EHLO client.test").await;
+    client.say("MAIL FROM:<>").await;
+    let reply = client.say("RCPT TO:<0441234567@fax.test>").await;
+    assert!(reply.starts_with("550 5.7.1") && reply.ends_with("(automatic-mail)"), "{reply}");
+    assert!(gateway.faxes().await.is_empty());
+
+    let table = |settings: &mut IntakeSettings| {
+        let policy = crate::senders::Policy { automatic: true, ..Default::default() };
+        let relay = vec!["127.0.0.0/8".parse().unwrap()];
+        let sender = crate::config::senders::SenderConfig { relay, policy };
+        let senders = [("sender:monitor".to_owned(), sender)].into();
+        settings.senders = Senders::new(&crate::config::senders::SendersConfig { senders, ..Default::default() });
+    };
+    let gateway = Gateway::start_with(table, DocumentsSettings { free_bytes_min: 0, ..Default::default() }).await;
+    let reply = gateway.client().await.send(&["0441234567@fax.test"], &mail("auto-generated")).await;
+    assert!(reply.starts_with("250"), "{reply}");
+    let reply = gateway.client().await.send(&["0441234567@fax.test"], &mail("auto-replied")).await;
+    assert!(reply.starts_with("550 5.7.1"), "an answer is never faxed: {reply}");
+    let mut client = gateway.client().await;
+    client.say("EHLO client.test").await;
+    client.say("MAIL FROM:<>").await;
+    assert!(client.say("RCPT TO:<0441234567@fax.test>").await.starts_with("250"));
+}
+
+#[tokio::test]
+async fn x8_importance_is_the_priority_where_nothing_says_more() {
+    let gateway = Gateway::start().await;
+    for (id, subject, expected) in [("i1", "x", 2), ("i2", "x [fax: priority low]", 8)] {
+        let reply =
+            gateway.client().await.send(&["0441234567@fax.test"], &letter(id, subject, "Importance: high\r\n")).await;
+        assert!(reply.starts_with("250"), "{reply}");
+        let newest = &gateway.faxes().await[0].fax;
+        assert_eq!(newest.priority, expected, "{subject}");
+    }
+}
+
+#[tokio::test]
 async fn an_order_by_mail_is_its_senders_and_is_carried_out_before_its_250() {
     let gateway = Gateway::start().await;
     gateway.client().await.send(&["0441234567@fax.test"], &letter("o1", "Offer", "")).await;

@@ -76,11 +76,6 @@ pub(super) struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Octets of its content as they are in the mail.
-    pub(super) fn encoded_len(&self) -> usize {
-        self.body.len()
-    }
-
     /// The name its sender gave it.
     pub(super) fn file_name(&self) -> Option<String> {
         self.disposition.file_name("filename").or_else(|| self.media.field.file_name("name"))
