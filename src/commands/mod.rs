@@ -38,6 +38,7 @@ mod presence;
 mod preview;
 mod send;
 mod serve;
+mod setup;
 mod smtp;
 mod stages;
 mod status;
@@ -128,6 +129,8 @@ enum Command {
     Account(account::AccountCommand),
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    #[command(subcommand)]
+    Setup(setup::SetupCommand),
     Log(log::LogArgs),
     Status(status::StatusArgs),
     Backup(backup::BackupArgs),
@@ -223,6 +226,7 @@ fn run(cli: Cli) -> exit::Outcome {
             Command::Node(command) => Box::pin(node::run(command, place, out)).await,
             Command::Account(command) => Box::pin(account::run(command, place, out)).await,
             Command::Config(command) => config::run(command, &place, out),
+            Command::Setup(command) => setup::run(command, &place, out),
             Command::Log(args) => Box::pin(log::run(args, place, out)).await,
             Command::Status(args) => Box::pin(status::run(args, place, out)).await,
             Command::Backup(args) => Box::pin(backup::run_backup(args, place, out)).await,
