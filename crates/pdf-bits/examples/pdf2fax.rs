@@ -27,9 +27,12 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         let (width, height) = document.page_size(index);
         let shrink = (1728.0 / (width * 204.0 / 72.0)).min(16_000.0 / (height * lines / 72.0)).min(1.0);
         let pixels = |points: f64, dpi: f64| ((points * dpi * shrink / 72.0).round() as u32).clamp(1, 16_384);
+        let (width, height) = (pixels(width, 204.0), pixels(height, lines));
         let frame = Frame {
-            width: pixels(width, 204.0),
-            height: pixels(height, lines),
+            sheet: (width, height),
+            left: 0,
+            width,
+            height,
             turned: false,
             share: if lines < 150.0 { 0.2 } else { 0.37 },
         };

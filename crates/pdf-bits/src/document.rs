@@ -38,12 +38,16 @@ pub struct Fonts {
     pub cjk: Option<Arc<Vec<u8>>>,
 }
 
-/// Where a page goes.
+/// Where a page goes: on the upper rim of a sheet.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Frame {
-    /// Width of the result, 1 to 16,384 pixels.
+    /// Size of the sheet and of the result, 1 to 16,384 pixels and rows.
+    pub sheet: (u32, u32),
+    /// White pixels left of the page.
+    pub left: u32,
+    /// Width of the page, at least 1; it ends on the sheet.
     pub width: u32,
-    /// Height of the result, 1 to 16,384 rows.
+    /// Height of the page, at least 1 and not above the sheet's.
     pub height: u32,
     /// Whether the page is turned clockwise by 90° to fill it.
     pub turned: bool,
@@ -55,7 +59,7 @@ pub struct Frame {
 /// A page as bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drawn {
-    /// Of the frame's size.
+    /// The sheet.
     pub bits: Bitmap,
     /// What made it necessary to draw the page in colour first; nothing when it was drawn in bits.
     pub in_colour: Option<&'static str>,
@@ -150,12 +154,18 @@ impl<'a> Painter<'a> {
     /// Page `index` (from 0), filling the frame.
     pub fn draw(&mut self, index: usize, frame: Frame) -> Result<Drawn, Error> {
         let page = self.document.0.pages().get(index).ok_or_else(|| damaged("the page is not there"))?;
-        Bitmap::check_size(frame.width, frame.height).map_err(|error| damaged(error.to_string()))?;
+        let (width, height) = frame.sheet;
+        Bitmap::check_size(width, height).map_err(|error| damaged(error.to_string()))?;
+        if frame.width == 0 || frame.height == 0 || frame.left + frame.width > width || frame.height > height {
+            return Err(damaged("its place is not on the sheet"));
+        }
         let transform = to_frame(page, frame);
-        let mut pen = Pen::new(frame.width, frame.height, frame.share, &mut self.glyphs);
-        let target = Rect::new(0.0, 0.0, frame.width.into(), frame.height.into());
+        let mut pen = Pen::new(width, height, frame.share, &mut self.glyphs);
+        let (left, right) = (f64::from(frame.left), f64::from(frame.left + frame.width));
+        let target = Rect::new(left, 0.0, right, frame.height.into());
         let mut context = Context::new(transform, target, &self.cache, page.xref(), self.settings.clone());
         let crop_box = transform.transform_rect_bbox(page.intersected_crop_box().to_kurbo());
+        pen.push_clip_rect(&target);
         pen.push_clip_rect(&crop_box);
         interpret_page(page, &mut context, &mut pen);
         let finished = pen.finish();
@@ -163,8 +173,7 @@ impl<'a> Painter<'a> {
         let (bits, in_colour) = match finished {
             Ok(bits) => (bits, None),
             Err(reason) => {
-                let size = (frame.width as u16, frame.height as u16);
-                let bits = stock::draw(page, &self.settings, transform, size, frame.share);
+                let bits = stock::draw(page, &self.settings, transform, frame);
                 self.check_losses()?;
                 (bits, Some(reason))
             }
@@ -194,7 +203,7 @@ fn to_frame(page: &Page<'_>, frame: Frame) -> Affine {
     } else {
         Affine::scale_non_uniform(width / page_width, height / page_height)
     };
-    to_frame * page.initial_transform(true).to_kurbo()
+    Affine::translate((f64::from(frame.left), 0.0)) * to_frame * page.initial_transform(true).to_kurbo()
 }
 
 fn damaged(detail: impl Into<String>) -> Error {

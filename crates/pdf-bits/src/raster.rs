@@ -26,7 +26,7 @@ struct Step {
 /// Most steps of one shape: a shape beyond that is no drawing. 1 M steps are 12 MB.
 const STEPS_MAX: usize = 4 << 20;
 /// How far a curve may leave its chords, pixels.
-const TOLERANCE: f64 = 0.12;
+const TOLERANCE: f64 = 0.1;
 
 /// Kept between shapes for its memory.
 #[derive(Default)]
@@ -241,7 +241,7 @@ fn lines(path: &BezPath, transform: Affine, mut edge: impl FnMut(Point, Point)) 
                 at = to;
             }
             PathEl::CurveTo(c, d, to) => {
-                let bend = deviation(at, c, d).max(deviation(c, d, to)) * 1.5;
+                let bend = deviation(at, c, d).max(deviation(c, d, to)) * 2.5;
                 curve(
                     at,
                     to,
@@ -310,7 +310,7 @@ pub(crate) fn segments(path: &BezPath, transform: Affine, mut each: impl FnMut(P
                 at = to;
             }
             PathEl::CurveTo(c, d, to) => {
-                let bend = deviation(at, c, d).max(deviation(c, d, to));
+                let bend = deviation(at, c, d).max(deviation(c, d, to)) * 1.5;
                 curve(
                     at,
                     to,

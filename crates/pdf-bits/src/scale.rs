@@ -31,16 +31,29 @@ fn spans(from: usize, to: usize, unit: u32) -> Vec<Span> {
         .collect()
 }
 
+/// First cell and three weights of each target pixel, when none needs more: scans at 300 dpi are shrunk by half.
+fn three_taps(columns: &[Span]) -> Option<Vec<(usize, [u32; 3])>> {
+    let taps = |span: &Span| match span.count {
+        1 => Some((span.first, [span.head, 0, 0])),
+        2 => Some((span.first, [span.head, span.tail, 0])),
+        3 => Some((span.first, [span.head, span.inner, span.tail])),
+        _ => None,
+    };
+    columns.iter().map(taps).collect()
+}
+
 /// Rows of grey, `width` × `height`, scaled to `to_width` × `to_height`. `row(y)` gives a source row. All sizes are at least 1.
 pub(crate) fn gray<'s>(
     (width, height): (usize, usize),
     (to_width, to_height): (usize, usize),
     mut row: impl FnMut(usize, &mut Vec<u8>) -> Option<&'s [u8]>,
 ) -> Vec<u8> {
-    let columns = spans(width, to_width, 1 << 16);
+    let columns = spans(width, to_width, 1 << 15);
+    let taps = three_taps(&columns);
     let rows = spans(height, to_height, 256);
     let mut out = Vec::with_capacity(to_width * to_height);
-    let mut sums = vec![0_u16; width];
+    // Two more than the row has, so that three can be read everywhere.
+    let mut sums = vec![0_u16; width + 2];
     let mut own = Vec::new();
     for span in &rows {
         sums.fill(0);
@@ -58,18 +71,26 @@ pub(crate) fn gray<'s>(
             }
         }
         if width == to_width {
-            out.extend(sums.iter().map(|sum| (sum >> 8) as u8 + u8::from(sum & 0x80 != 0 && *sum < 0xff00)));
+            out.extend(sums[..width].iter().map(|sum| (sum >> 8) as u8 + u8::from(sum & 0x80 != 0 && *sum < 0xff00)));
             continue;
         }
-        out.extend(columns.iter().map(|span| {
-            let cells = &sums[span.first..span.first + span.count];
-            let mut sum = u64::from(cells[0]) * u64::from(span.head);
-            if let [_, inner @ .., last] = cells {
-                sum += inner.iter().map(|cell| u64::from(*cell)).sum::<u64>() * u64::from(span.inner);
-                sum += u64::from(*last) * u64::from(span.tail);
-            }
-            ((sum + (1 << 23)) >> 24).min(255) as u8
-        }));
+        match &taps {
+            Some(taps) => out.extend(taps.iter().map(|(first, weights)| {
+                let cells = &sums[*first..*first + 3];
+                let sum: u32 = cells.iter().zip(weights).map(|(cell, weight)| u32::from(*cell) * weight).sum();
+                // 255 × 256 × 32768 at most.
+                ((sum + (1 << 22)) >> 23) as u8
+            })),
+            None => out.extend(columns.iter().map(|span| {
+                let cells = &sums[span.first..span.first + span.count];
+                let mut sum = u64::from(cells[0]) * u64::from(span.head);
+                if let [_, inner @ .., last] = cells {
+                    sum += inner.iter().map(|cell| u64::from(*cell)).sum::<u64>() * u64::from(span.inner);
+                    sum += u64::from(*last) * u64::from(span.tail);
+                }
+                ((sum + (1 << 22)) >> 23).min(255) as u8
+            })),
+        }
     }
     out
 }
@@ -127,6 +148,7 @@ impl Packed<'_> {
         let mut sums = vec![0_i32; to_width + 2];
         let mut words = vec![0_u64; to_width.div_ceil(64)];
         let limit = (share * 65536.0) as i32;
+        let mut touched = vec![false; to_width.div_ceil(64) + 1];
         let place: Vec<u32> = (0..=self.width).map(|x| (x as f64 * ratio * 256.0).round() as u32).collect();
         for (y, span) in rows.iter().enumerate() {
             let mut any = false;
@@ -142,13 +164,20 @@ impl Packed<'_> {
                         let (pixel, part) = ((x >> 8) as usize, (x & 0xff) as i32);
                         sums[pixel] += sign * (256 - part);
                         sums[pixel + 1] += sign * part;
+                        touched[pixel / 64] = true;
+                        touched[(pixel + 1) / 64] = true;
                     }
                 });
             }
             words.fill(0);
             if any {
                 let mut ink = 0;
-                for (word, steps) in words.iter_mut().zip(sums[..to_width].chunks_mut(64)) {
+                let blocks = words.iter_mut().zip(sums[..to_width].chunks_mut(64)).zip(&mut touched);
+                for ((word, steps), touched) in blocks {
+                    if !std::mem::take(touched) {
+                        *word = if ink >= limit { u64::MAX } else { 0 };
+                        continue;
+                    }
                     let mut bits = 0_u64;
                     let count = steps.len();
                     for step in steps {

@@ -279,20 +279,77 @@ fn cut(a: Point, b: Point, area: Rect) -> Option<(Point, Point)> {
 }
 
 /// Most dashes of one path; more are not told apart on paper.
-const DASHES_MAX: f64 = 20_000.0;
+const DASHES_MAX: usize = 50_000;
 
+/// The path cut into its dashes, in its own space.
 fn dash(path: &BezPath, stroke: &StrokeProps, transform: Affine) -> BezPath {
     let lengths: Vec<f64> = stroke.dash_array.iter().map(|length| f64::from(length.max(0.0))).collect();
     let period: f64 = lengths.iter().sum();
     let (across, down) = widths(transform, period);
-    let length: f64 = kurbo::segments(path.elements().iter().copied())
-        .map(|s| kurbo::ParamCurve::start(&s).distance(kurbo::ParamCurve::end(&s)))
-        .sum();
     // Dashes finer than two pixels are a line.
-    if across.max(down) < 2.0 || period <= 0.0 || length / period > DASHES_MAX {
+    if across.max(down) < 2.0 || period <= 0.0 || transform.determinant() == 0.0 {
         return path.clone();
     }
-    kurbo::dash(path.elements().iter().copied(), f64::from(stroke.dash_offset), &lengths).collect()
+    let inverse = transform.inverse();
+    let mut dashes = Dashes::new(&lengths, f64::from(stroke.dash_offset));
+    raster::segments(path, transform, |a, b| dashes.line(inverse * a, inverse * b));
+    dashes.out
+}
+
+/// Walks along lines and keeps what lies under the dashes. An odd number of lengths is used twice (ISO 32000-1 §8.4.3.6).
+struct Dashes<'l> {
+    lengths: &'l [f64],
+    offset: f64,
+    index: usize,
+    left: f64,
+    at: Point,
+    pieces: usize,
+    out: BezPath,
+}
+
+impl<'l> Dashes<'l> {
+    fn new(lengths: &'l [f64], offset: f64) -> Self {
+        let period: f64 = lengths.iter().sum::<f64>() * if lengths.len().is_multiple_of(2) { 1.0 } else { 2.0 };
+        let at = Point::new(f64::NAN, f64::NAN);
+        let offset = offset.rem_euclid(period);
+        Self { lengths, offset, index: 0, left: 0.0, at, pieces: 0, out: BezPath::new() }
+    }
+
+    /// A new figure begins with the pattern's beginning.
+    fn begin(&mut self, at: Point) {
+        (self.index, self.left) = (0, self.lengths[0]);
+        let mut skip = self.offset;
+        while skip >= self.left {
+            skip -= self.left;
+            self.index += 1;
+            self.left = self.lengths[self.index % self.lengths.len()];
+        }
+        self.left -= skip;
+        if self.index.is_multiple_of(2) {
+            self.out.move_to(at);
+        }
+    }
+
+    fn line(&mut self, a: Point, b: Point) {
+        if !(self.at.distance(a) < 1e-6 * (1.0 + a.x.abs() + a.y.abs())) {
+            self.begin(a);
+        }
+        self.at = b;
+        let length = a.distance(b);
+        let mut done = 0.0;
+        while length - done > self.left && self.pieces < DASHES_MAX {
+            done += self.left;
+            let point = a.lerp(b, done / length);
+            if self.index.is_multiple_of(2) { self.out.line_to(point) } else { self.out.move_to(point) }
+            self.index += 1;
+            self.left = self.lengths[self.index % self.lengths.len()];
+            self.pieces += 1;
+        }
+        self.left -= length - done;
+        if self.index.is_multiple_of(2) {
+            self.out.line_to(b);
+        }
+    }
 }
 
 fn outline(path: &BezPath, transform: Affine, stroke: &StrokeProps, width_px: f64) -> BezPath {
