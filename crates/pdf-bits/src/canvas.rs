@@ -183,6 +183,9 @@ fn put(word: &mut u64, pattern: u64, mask: u64, mix: Mix) {
     }
 }
 
+/// How far a rim keeps dots off a letter, pixels.
+pub(crate) const RIM: u32 = 2;
+
 /// A small picture of one ink: a glyph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stamp {
@@ -218,15 +221,16 @@ impl Stamp {
         self.bits.iter().all(|word| *word == 0)
     }
 
-    /// The stamp grown by one pixel on every side: its upper left corner is one pixel further left and up.
+    /// The stamp grown by [`RIM`] pixels on every side: its upper left corner is as much further left and up.
     pub(crate) fn grown(&self) -> Self {
-        let (width, height) = (self.width + 2, self.height + 2);
+        let (width, height) = (self.width + 2 * RIM, self.height + 2 * RIM);
         let mut runs = Vec::new();
+        let reach = 2 * RIM as i32 + 1;
         for y in 0..self.height as i32 {
             let row = self.row(y as usize);
             for x in 0..self.width as i32 {
                 if row[x as usize / 64] >> (63 - x % 64) & 1 == 1 {
-                    runs.extend((y..y + 3).map(|y| Run { y, x0: x, x1: x + 3 }));
+                    runs.extend((y..y + reach).map(|y| Run { y, x0: x, x1: x + reach }));
                 }
             }
         }

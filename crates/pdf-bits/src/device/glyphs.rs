@@ -8,7 +8,7 @@ use hayro::hayro_interpret::{DrawProps, Paint, StrokeProps};
 use hayro::kurbo::{Affine, BezPath, Rect};
 
 use super::{NONZERO, Outlines, Pen, Shade, control_box};
-use crate::canvas::{Mix, Stamp};
+use crate::canvas::{Mix, RIM, Stamp};
 use crate::ink::{self, Ink, Solid};
 use crate::raster::{Bounds, Raster};
 
@@ -106,7 +106,7 @@ impl<'c> Pen<'c> {
                     let Solid { ink, rim } = self.text_ink(shade, &placed, x, y);
                     if let Some(rim) = rim {
                         let grown = self.glyphs.rims.entry(key).or_insert_with(|| placed.stamp.grown()).clone();
-                        rims.push((grown, x - 1, y - 1, rim));
+                        rims.push((grown, x - RIM as i32, y - RIM as i32, rim));
                     }
                     bodies.push((placed.stamp, x, y, ink));
                 }
