@@ -2,7 +2,7 @@
 
 use pdf_bits::{Document, Error, Fonts, Frame};
 use pdf_writer::types::{AnnotationFlags, AnnotationType};
-use pdf_writer::{Content, Finish, Pdf, Rect, Ref};
+use pdf_writer::{Content, Finish, Name, Pdf, Rect, Ref};
 
 use crate::common::*;
 
@@ -113,4 +113,23 @@ fn the_same_document_gives_the_same_bits() {
     let first = painter.draw(0, frame(1688, 2287)).unwrap();
     assert_eq!(painter.draw(0, frame(1688, 2287)).unwrap(), first, "with warm caches");
     assert_eq!(document.painter(&Fonts::default()).draw(0, frame(1688, 2287)).unwrap(), first);
+}
+
+#[test]
+fn a_value_that_nobody_would_see_is_an_error() {
+    for (value, expected) in [("Erika Mustermann", false), ("", true), ("  ", true)] {
+        let mut pdf = Pdf::new();
+        let [catalog, pages, page, field] = [1, 2, 3, 4].map(Ref::new);
+        pdf.catalog(catalog).pages(pages);
+        pdf.pages(pages).kids([page]).count(1);
+        let media = Rect::new(0.0, 0.0, 100.0, 100.0);
+        pdf.page(page).parent(pages).media_box(media).annotations([field]);
+        let mut annotation = pdf.annotation(field);
+        annotation.subtype(AnnotationType::Widget).rect(Rect::new(20.0, 20.0, 60.0, 40.0));
+        annotation.insert(Name(b"FT")).primitive(Name(b"Tx"));
+        annotation.insert(Name(b"V")).primitive(pdf_writer::Str(value.as_bytes()));
+        annotation.finish();
+        let drawn = try_draw(pdf.finish(), frame(100, 100));
+        assert_eq!(drawn.is_ok(), expected, "{value:?}: {drawn:?}");
+    }
 }
