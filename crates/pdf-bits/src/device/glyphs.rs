@@ -24,7 +24,8 @@ const OUTLINES_MAX: usize = 20_000;
 const BAND_PX: i32 = 5;
 /// Heights of an em at which level strokes are moved to whole rows.
 const HINTED_ROWS: std::ops::RangeInclusive<f64> = 4.0..=128.0;
-/// From this share of a pixel on a hinted glyph is inked, at every density.
+/// A hinted glyph is inked from halfway between the page's share and this one on: its level strokes need no help, and more
+/// than these would grow too bold.
 const HINTED_SHARE: f32 = 0.37;
 /// Places of a glyph within a pixel that are told apart.
 const PLACES: f64 = 4.0;
@@ -73,8 +74,8 @@ impl GlyphCache {
             return known.clone();
         }
         let placed = match self.hinted(glyph, transform) {
-            // Its level strokes fill whole rows; upright ones have the full 204 dots to the inch.
-            Some(hinted) => rasterize(&mut self.raster, &hinted, transform, share.max(HINTED_SHARE)),
+            // Its level strokes fill whole rows, and upright ones have 204 dots to the inch at every density.
+            Some(hinted) => rasterize(&mut self.raster, &hinted, transform, (share + HINTED_SHARE) / 2.0),
             None => {
                 let outline = self.outline(glyph, key.0);
                 rasterize(&mut self.raster, &outline, transform, share)
