@@ -5,10 +5,12 @@ Ghostscript sets the type and embeds it, libtiff and libjpeg code the scans. Not
 """
 
 import glob
+import json
 import os
 import random
 import re
 import subprocess
+import sys
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
 SEED = 20261123
@@ -213,3 +215,7 @@ def make(folder):
     scans(path["text"], folder, 4)
     counts = {"text": 30, "vector": 6, "scan-jpeg": 4, "scan-g4": 4, "mixed": 12, "one-page": 1}
     return {name: (path[name], counts[name]) for name in counts}
+
+
+if __name__ == "__main__":
+    print(json.dumps(make(sys.argv[1])))
