@@ -66,10 +66,10 @@ def convert(worker, name, document, quality="fine", paper="letter", memory_bytes
             return Answer(blob, len(header["pages"]), header.get("in_colour", 0), cost=cost)
         if header.get("answer") == "failed":
             return Answer(error=header["error"]["detail"], kind=header["error"]["kind"], cost=cost)
-    signal = status & 0x7F
-    last = err.decode(errors="replace").strip().splitlines()[-1:]
-    kind = "timed out" if signal == 24 else "crashed"
-    return Answer(error=f"signal {signal} {' '.join(last)}", kind=kind, cost=cost)
+    signal, said = status & 0x7F, err.decode(errors="replace").strip()
+    # As the gateway concludes: SIGXCPU is time, a failed allocation memory, anything else a crash.
+    kind = "timed out" if signal == 24 else "out of memory" if "memory allocation of" in said else "crashed"
+    return Answer(error=f"signal {signal} {said[:120]}", kind=kind, cost=cost)
 
 
 def frames(octets):

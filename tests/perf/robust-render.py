@@ -2,7 +2,7 @@
 """Renders every file of a folder, each in a converter process of its own with 10 s of processor time and 512 MiB.
 
 In:  the converter process (pages-worker), a folder. Out: a line for each file that was not rendered, then a table of
-rendered, refused by cause, crashed and timed out. Exit status 1 when a converter crashed or a file had no answer.
+rendered, refused by cause, out of time or memory, and crashed. Exit status 1 when a converter crashed.
 """
 
 import argparse
@@ -31,7 +31,8 @@ def main():
         answer = convert(options.worker, name, document, memory_bytes=MEMORY_BYTES, cpu_s=CPU_S)
         slowest = max(slowest, (answer.cost.seconds, name))
         largest = max(largest, (answer.cost.memory_mib, name))
-        outcomes["rendered" if not answer.error else f"refused: {answer.kind}" if answer.kind not in FATAL else answer.kind] += 1
+        refused = answer.kind if answer.kind in FATAL else f"refused: {answer.kind}"
+        outcomes[refused if answer.error else "rendered"] += 1
         pages += answer.pages
         in_colour += answer.in_colour
         if answer.error:
@@ -43,7 +44,7 @@ def main():
     sys.exit(1 if outcomes["crashed"] else 0)
 
 
-FATAL = ("crashed", "timed out")
+FATAL = ("crashed", "timed out", "out of memory")
 
 if __name__ == "__main__":
     main()
