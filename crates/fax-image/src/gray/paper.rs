@@ -1,0 +1,306 @@
+//! The paper of a scan made white.
+//!
+//! A scan, or a photograph of a sheet, is a picture of paper: most of it is of one light shade that changes slowly, brighter under the
+//! lamp and darker towards an edge. Tiles whose lighter half is of one shade are paper with or without writing; neighbours of nearly
+//! the same shade belong to one sheet. Where the largest such sheet is large enough it is the paper, its shade is known under
+//! every tile of it, and is guessed from around where something else lies on it (a picture, a stamp). Dividing by that shade makes the
+//! paper white and leaves pictures on it what they were.
+
+use super::{Gray, PAPER};
+
+/// Edge of a tile, pixels: 2 mm, about one letter.
+const TILE: usize = 16;
+/// Shades are counted in so many steps.
+const STEPS: usize = 64;
+/// Paper is at least this light; a darker sheet is a picture of something.
+const LIGHT_MIN: u8 = 72;
+/// Pixels of one shade: within this part of the tile's light end, in percent.
+const SAME_PERCENT: u32 = 84;
+/// Neighbouring tiles of one sheet differ by this at most, in percent.
+const STEP_PERCENT: u32 = 7;
+/// A sheet covers this much of the picture, in percent.
+const SHEET_MIN_PERCENT: usize = 25;
+/// What is nearly white already needs nothing.
+const WHITE: u8 = 250;
+
+/// One tile of the picture.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tile {
+    /// The shade that a fifth of the pixels are lighter than.
+    light: u8,
+    /// How far down from there the next half of the pixels reaches: the roughness of the paper.
+    spread: u8,
+    /// Whether most of it is of one shade.
+    is_plain: bool,
+    /// Whether something clearly darker stands on it.
+    is_written: bool,
+}
+
+pub(super) fn whiten(gray: &mut Gray) {
+    let (wide, high) = (gray.width.div_ceil(TILE), gray.height.div_ceil(TILE));
+    if wide == 0 || high == 0 {
+        return;
+    }
+    let tiles = tiles(gray, wide);
+    let Some(sheet) = sheet(&tiles, wide) else { return };
+    if is_white(&tiles, &sheet) {
+        return;
+    }
+    let white = smooth(&fill(&tiles, &sheet, wide), wide);
+    divide(gray, &white, wide);
+}
+
+fn tiles(gray: &Gray, wide: usize) -> Vec<Tile> {
+    let mut tiles = Vec::with_capacity(wide * gray.height.div_ceil(TILE));
+    let mut counts = vec![[0_u16; STEPS]; wide];
+    for rows in gray.data.chunks(gray.width * TILE) {
+        counts.iter_mut().for_each(|counts| counts.fill(0));
+        for row in rows.chunks_exact(gray.width) {
+            for (counts, pixels) in counts.iter_mut().zip(row.chunks(TILE)) {
+                pixels.iter().for_each(|value| counts[usize::from(*value) * STEPS / 256] += 1);
+            }
+        }
+        tiles.extend(counts.iter().map(tile));
+    }
+    tiles
+}
+
+fn tile(counts: &[u16; STEPS]) -> Tile {
+    let all: u32 = counts.iter().map(|count| u32::from(*count)).sum();
+    // The shade that `percent` of the pixels are lighter than.
+    let lighter = |percent: u32| {
+        let mut sum = 0;
+        let step = (0..STEPS).rev().find(|step| {
+            sum += u32::from(counts[*step]);
+            sum * 100 > all * percent
+        });
+        (step.unwrap_or(0) * 256 / STEPS + 256 / STEPS / 2) as u8
+    };
+    let light = lighter(20);
+    let count = |limit: u32| {
+        let steps = (limit as usize * STEPS / 256).min(STEPS);
+        counts[..steps].iter().map(|count| u32::from(*count)).sum::<u32>()
+    };
+    let other = count(u32::from(light) * SAME_PERCENT / 100);
+    let dark = count(u32::from(light) * 60 / 100);
+    Tile {
+        light,
+        spread: light - lighter(50).min(light),
+        is_plain: light >= LIGHT_MIN && other * 100 <= all * 60,
+        is_written: dark * 100 >= all * 2,
+    }
+}
+
+/// The tiles of the largest sheet, if there is one that can be paper.
+fn sheet(tiles: &[Tile], wide: usize) -> Option<Vec<bool>> {
+    let mut number = vec![0_u32; tiles.len()];
+    let mut largest = (0, 0, 0_usize);
+    let mut next = 1;
+    let mut open = Vec::new();
+    for start in 0..tiles.len() {
+        if number[start] != 0 || !tiles[start].is_plain {
+            continue;
+        }
+        let (mut count, mut written) = (0, 0);
+        number[start] = next;
+        open.push(start);
+        while let Some(at) = open.pop() {
+            count += 1;
+            written += usize::from(tiles[at].is_written);
+            for neighbour in neighbours(at, wide, tiles.len()) {
+                let (a, b) = (u32::from(tiles[at].light), u32::from(tiles[neighbour].light));
+                let is_near = a.abs_diff(b) * 100 <= a.max(b) * STEP_PERCENT;
+                if number[neighbour] == 0 && tiles[neighbour].is_plain && is_near {
+                    number[neighbour] = next;
+                    open.push(neighbour);
+                }
+            }
+        }
+        if count > largest.1 {
+            largest = (next, count, written);
+        }
+        next += 1;
+    }
+    let (number_of_largest, count, written) = largest;
+    // A clear sky is as plain as paper, but nobody writes on it: a sheet without writing has to be most of the picture.
+    let min_percent = if written * 100 >= count { SHEET_MIN_PERCENT } else { 60 };
+    let is_sheet = count * 100 >= tiles.len() * min_percent;
+    is_sheet.then(|| number.iter().map(|n| *n == number_of_largest).collect())
+}
+
+fn neighbours(at: usize, wide: usize, all: usize) -> impl Iterator<Item = usize> {
+    let (left, right) = (at % wide > 0, at % wide + 1 < wide);
+    let candidates =
+        [left.then(|| at.wrapping_sub(1)), right.then_some(at + 1), at.checked_sub(wide), Some(at + wide)];
+    candidates.into_iter().flatten().filter(move |at| *at < all)
+}
+
+/// Rendered pages have white paper already.
+fn is_white(tiles: &[Tile], sheet: &[bool]) -> bool {
+    let on_sheet = || tiles.iter().zip(sheet).filter(|(_, on)| **on).map(|(tile, _)| tile);
+    let white = on_sheet().filter(|tile| tile.light >= WHITE && tile.spread < 8).count();
+    white * 100 >= on_sheet().count() * 90
+}
+
+/// The shade that becomes white under each tile; where something else lies on the sheet, as around it.
+fn fill(tiles: &[Tile], sheet: &[bool], wide: usize) -> Vec<u16> {
+    let rough = {
+        let mut counts = [0_usize; 256];
+        tiles.iter().zip(sheet).filter(|(_, on)| **on).for_each(|(tile, _)| counts[usize::from(tile.spread)] += 1);
+        let all: usize = counts.iter().sum();
+        let mut sum = 0;
+        (0..256_u16).find(|spread| {
+            sum += counts[usize::from(*spread)];
+            sum * 2 >= all
+        })
+    }
+    .unwrap_or(0);
+    let white = |tile: &Tile| {
+        let light = u16::from(tile.light);
+        // Three standard deviations below the middle of the paper's shades.
+        light.saturating_sub(2 + rough * 3).clamp(light * 3 / 4, light * 97 / 100)
+    };
+    let mut known: Vec<Option<u16>> =
+        tiles.iter().zip(sheet).map(|(tile, on)| on.then(|| white(tile))).collect();
+    // From the rim inwards: each tile is the mean of its neighbours that are known.
+    let mut rim: Vec<usize> = (0..known.len()).filter(|at| known[*at].is_some()).collect();
+    while !rim.is_empty() {
+        let mut found: Vec<(usize, u16)> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for at in rim.iter().flat_map(|at| neighbours(*at, wide, known.len())) {
+            if known[at].is_none() && seen.insert(at) {
+                let (mut sum, mut count) = (0_u32, 0);
+                for value in neighbours(at, wide, known.len()).filter_map(|at| known[at]) {
+                    sum += u32::from(value);
+                    count += 1;
+                }
+                found.push((at, (sum / count.max(1)) as u16));
+            }
+        }
+        found.iter().for_each(|(at, value)| known[*at] = Some(*value));
+        rim = found.into_iter().map(|(at, _)| at).collect();
+    }
+    known.into_iter().map(|value| value.unwrap_or(255)).collect()
+}
+
+/// The mean of each tile and its eight neighbours, twice: light changes slowly, writing does not.
+fn smooth(values: &[u16], wide: usize) -> Vec<u16> {
+    let once = |values: &[u16]| -> Vec<u16> {
+        let high = values.len() / wide;
+        (0..values.len())
+            .map(|at| {
+                let (x, y) = (at % wide, at / wide);
+                let (xs, ys) = (x.saturating_sub(1)..(x + 2).min(wide), y.saturating_sub(1)..(y + 2).min(high));
+                let count = (xs.len() * ys.len()) as u32;
+                let sum: u32 = ys.flat_map(|y| xs.clone().map(move |x| u32::from(values[y * wide + x]))).sum();
+                ((sum + count / 2) / count) as u16
+            })
+            .collect()
+    };
+    once(&once(values))
+}
+
+/// Divides each pixel by the paper's shade there, which changes evenly between the middles of tiles.
+fn divide(gray: &mut Gray, white: &[u16], wide: usize) {
+    let high = white.len() / wide;
+    let mut across = vec![0_u32; wide];
+    // Where a pixel is between the middles of two tiles: the first of them, and how far on, in 2 × TILE parts.
+    let between = |at: usize, tiles: usize| {
+        let place = (2 * at + 1).saturating_sub(TILE);
+        let (first, part) = (place / (2 * TILE), place % (2 * TILE));
+        if first + 1 < tiles { (first, first + 1, part as u32) } else { (tiles - 1, tiles - 1, 0) }
+    };
+    let parts = 2 * TILE as u32;
+    for (y, row) in gray.data.chunks_exact_mut(gray.width).enumerate() {
+        let (above, below, part) = between(y, high);
+        for (x, value) in across.iter_mut().enumerate() {
+            let (top, bottom) = (u32::from(white[above * wide + x]), u32::from(white[below * wide + x]));
+            *value = top * (parts - part) + bottom * part;
+        }
+        for (x, value) in row.iter_mut().enumerate() {
+            let (left, right, part) = between(x, wide);
+            let paper = (across[left] * (parts - part) + across[right] * part) / (parts * parts);
+            *value = (u32::from(*value) * 255 / paper.max(1)).min(255) as u8;
+        }
+    }
+}
+
+/// Compile-time reminder that white paper counts as paper.
+const _: () = assert!(WHITE > PAPER);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sheet under a lamp: light falls from one corner to the other; strokes on it have a fixed share of the light.
+    fn lit(ink_percent: u32) -> Gray {
+        let (width, height) = (640, 480);
+        let shade = |x: usize, y: usize| {
+            let paper = 230 - (x * 90 / width + y * 50 / height) as u32;
+            let grain = (x * 7919 + y * 104_729) as u32 % 9;
+            let is_ink = y % 40 > 12 && y % 40 < 30 && x % 11 < 3 && x > 60 && x < 560;
+            (if is_ink { paper * ink_percent / 100 } else { paper } + grain - 4) as u8
+        };
+        let data = (0..width * height).map(|i| shade(i % width, i / width)).collect();
+        Gray { width, height, data }
+    }
+
+    #[test]
+    fn unevenly_lit_paper_becomes_white_and_writing_stays() {
+        let mut gray = lit(30);
+        gray.whiten();
+        let (mut paper, mut ink) = (Vec::new(), Vec::new());
+        for (at, value) in gray.data.iter().enumerate() {
+            let (x, y) = (at % 640, at / 640);
+            let is_ink = y % 40 > 12 && y % 40 < 30 && x % 11 < 3 && x > 60 && x < 560;
+            if is_ink { ink.push(*value) } else { paper.push(*value) }
+        }
+        let white = paper.iter().filter(|value| **value >= PAPER).count();
+        assert!(white * 1000 >= paper.len() * 995, "{white} of {} pixels of paper are white", paper.len());
+        assert!(ink.iter().all(|value| *value < 128), "ink is at most {:?}", ink.iter().max());
+    }
+
+    #[test]
+    fn white_pages_and_pictures_without_paper_stay_as_they_are() {
+        let (width, height) = (320, 320);
+        let texture = |x: usize, y: usize| ((x * x + y * 31 + x * y) % 200) as u8 + 20;
+        let rendered = |x: usize, y: usize| if y % 20 < 2 { 0 } else { 255 };
+        let dark = |x: usize, _: usize| (x / 20) as u8 + 30;
+        for (name, shade) in [
+            ("texture", &texture as &dyn Fn(usize, usize) -> u8),
+            ("rendered", &rendered),
+            ("dark", &dark),
+        ] {
+            let data = (0..width * height).map(|i| shade(i % width, i / width)).collect();
+            let before = Gray { width, height, data };
+            let mut after = before.clone();
+            after.whiten();
+            assert!(after == before, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_photograph_on_the_paper_keeps_its_shades() {
+        let mut gray = lit(30);
+        for y in 100..300 {
+            for x in 200..420 {
+                gray.data[y * 640 + x] = 40 + ((x - 200) / 3) as u8;
+            }
+        }
+        let before = gray.clone();
+        gray.whiten();
+        let inside = |gray: &Gray| gray.data[200 * 640 + 310];
+        // Brighter by what the paper around was darker than white, and no more.
+        let (was, is) = (u32::from(inside(&before)), u32::from(inside(&gray)));
+        assert!(is > was && is < was * 2, "{was} became {is}");
+    }
+
+    #[test]
+    fn the_smallest_pictures_are_no_problem() {
+        for (width, height) in [(1, 1), (3, 1), (1, 40), (17, 15), (0, 0)] {
+            let mut gray = Gray { width, height, data: vec![200; width * height] };
+            gray.whiten();
+            assert_eq!(gray.data.len(), width * height);
+        }
+    }
+}
