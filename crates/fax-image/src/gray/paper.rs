@@ -2,24 +2,27 @@
 //!
 //! A scan, or a photograph of a sheet, is a picture of paper: most of it is of one light shade that changes slowly, brighter under the
 //! lamp and darker towards an edge. Tiles whose lighter half is of one shade are paper with or without writing; neighbours of nearly
-//! the same shade belong to one sheet. Where the largest such sheet is large enough it is the paper, its shade is known under
-//! every tile of it, and is guessed from around where something else lies on it (a picture, a stamp). Dividing by that shade makes the
-//! paper white and leaves pictures on it what they were.
+//! the same shade belong to one sheet. The largest sheet is the paper, and with it others that are written on as it is (paper
+//! under a shadow). If that is enough of the picture, the paper's shade is known there, and is guessed from around where
+//! something else lies on it (a photograph, a stamp). Dividing by that shade makes paper white and leaves photographs on it
+//! what they were.
 
 use super::{Gray, PAPER};
 
 /// Edge of a tile, pixels: 2 mm, about one letter.
 const TILE: usize = 16;
-/// Shades are counted in so many steps.
-const STEPS: usize = 64;
 /// Paper is at least this light; a darker sheet is a picture of something.
 const LIGHT_MIN: u8 = 72;
 /// Pixels of one shade: within this part of the tile's light end, in percent.
 const SAME_PERCENT: u32 = 84;
 /// Neighbouring tiles of one sheet differ by this at most, in percent.
-const STEP_PERCENT: u32 = 7;
-/// A sheet covers this much of the picture, in percent.
-const SHEET_MIN_PERCENT: usize = 25;
+const STEP_PERCENT: u32 = 3;
+/// Paper covers this much of the picture, in percent.
+const PAPER_MIN_PERCENT: usize = 25;
+/// The same of paper on which nothing is written: a clear sky is as plain.
+const BLANK_MIN_PERCENT: usize = 60;
+/// A sheet of its own, as under a shadow, covers this much of the picture, in 1000ths.
+const SHEET_MIN_THOUSANDTHS: usize = 5;
 /// What is nearly white already needs nothing.
 const WHITE: u8 = 250;
 
@@ -42,7 +45,7 @@ pub(super) fn whiten(gray: &mut Gray) {
         return;
     }
     let tiles = tiles(gray, wide);
-    let Some(sheet) = sheet(&tiles, wide) else { return };
+    let Some(sheet) = paper(&tiles, wide) else { return };
     if is_white(&tiles, &sheet) {
         return;
     }
@@ -52,12 +55,12 @@ pub(super) fn whiten(gray: &mut Gray) {
 
 fn tiles(gray: &Gray, wide: usize) -> Vec<Tile> {
     let mut tiles = Vec::with_capacity(wide * gray.height.div_ceil(TILE));
-    let mut counts = vec![[0_u16; STEPS]; wide];
+    let mut counts = vec![[0_u16; 256]; wide];
     for rows in gray.data.chunks(gray.width * TILE) {
         counts.iter_mut().for_each(|counts| counts.fill(0));
         for row in rows.chunks_exact(gray.width) {
             for (counts, pixels) in counts.iter_mut().zip(row.chunks(TILE)) {
-                pixels.iter().for_each(|value| counts[usize::from(*value) * STEPS / 256] += 1);
+                pixels.iter().for_each(|value| counts[usize::from(*value)] += 1);
             }
         }
         tiles.extend(counts.iter().map(tile));
@@ -65,22 +68,19 @@ fn tiles(gray: &Gray, wide: usize) -> Vec<Tile> {
     tiles
 }
 
-fn tile(counts: &[u16; STEPS]) -> Tile {
+fn tile(counts: &[u16; 256]) -> Tile {
     let all: u32 = counts.iter().map(|count| u32::from(*count)).sum();
     // The shade that `percent` of the pixels are lighter than.
     let lighter = |percent: u32| {
         let mut sum = 0;
-        let step = (0..STEPS).rev().find(|step| {
-            sum += u32::from(counts[*step]);
+        let shade = (0..256_usize).rev().find(|shade| {
+            sum += u32::from(counts[*shade]);
             sum * 100 > all * percent
         });
-        (step.unwrap_or(0) * 256 / STEPS + 256 / STEPS / 2) as u8
+        shade.unwrap_or(0) as u8
     };
     let light = lighter(20);
-    let count = |limit: u32| {
-        let steps = (limit as usize * STEPS / 256).min(STEPS);
-        counts[..steps].iter().map(|count| u32::from(*count)).sum::<u32>()
-    };
+    let count = |limit: u32| counts[..limit as usize].iter().map(|count| u32::from(*count)).sum::<u32>();
     let other = count(u32::from(light) * SAME_PERCENT / 100);
     let dark = count(u32::from(light) * 60 / 100);
     Tile {
@@ -91,41 +91,49 @@ fn tile(counts: &[u16; STEPS]) -> Tile {
     }
 }
 
-/// The tiles of the largest sheet, if there is one that can be paper.
-fn sheet(tiles: &[Tile], wide: usize) -> Option<Vec<bool>> {
+/// A connected piece of paper.
+struct Sheet {
+    number: u32,
+    tiles: usize,
+    written: usize,
+}
+
+/// The tiles that are paper, if there is any.
+fn paper(tiles: &[Tile], wide: usize) -> Option<Vec<bool>> {
     let mut number = vec![0_u32; tiles.len()];
-    let mut largest = (0, 0, 0_usize);
-    let mut next = 1;
+    let mut sheets = Vec::new();
     let mut open = Vec::new();
     for start in 0..tiles.len() {
         if number[start] != 0 || !tiles[start].is_plain {
             continue;
         }
-        let (mut count, mut written) = (0, 0);
-        number[start] = next;
+        let mut sheet = Sheet { number: sheets.len() as u32 + 1, tiles: 0, written: 0 };
+        number[start] = sheet.number;
         open.push(start);
         while let Some(at) = open.pop() {
-            count += 1;
-            written += usize::from(tiles[at].is_written);
+            sheet.tiles += 1;
+            sheet.written += usize::from(tiles[at].is_written);
             for neighbour in neighbours(at, wide, tiles.len()) {
                 let (a, b) = (u32::from(tiles[at].light), u32::from(tiles[neighbour].light));
                 let is_near = a.abs_diff(b) * 100 <= a.max(b) * STEP_PERCENT;
                 if number[neighbour] == 0 && tiles[neighbour].is_plain && is_near {
-                    number[neighbour] = next;
+                    number[neighbour] = sheet.number;
                     open.push(neighbour);
                 }
             }
         }
-        if count > largest.1 {
-            largest = (next, count, written);
-        }
-        next += 1;
+        sheets.push(sheet);
     }
-    let (number_of_largest, count, written) = largest;
-    // A clear sky is as plain as paper, but nobody writes on it: a sheet without writing has to be most of the picture.
-    let min_percent = if written * 100 >= count { SHEET_MIN_PERCENT } else { 60 };
-    let is_sheet = count * 100 >= tiles.len() * min_percent;
-    is_sheet.then(|| number.iter().map(|n| *n == number_of_largest).collect())
+    let main = sheets.iter().max_by_key(|sheet| sheet.tiles)?;
+    let is_paper = |sheet: &Sheet| {
+        let is_large = sheet.tiles * 1000 >= tiles.len() * SHEET_MIN_THOUSANDTHS;
+        sheet.number == main.number || is_large && sheet.written * main.tiles * 2 >= main.written * sheet.tiles
+    };
+    let chosen: Vec<bool> = sheets.iter().map(is_paper).collect();
+    let count: usize = sheets.iter().zip(&chosen).filter(|(_, chosen)| **chosen).map(|(sheet, _)| sheet.tiles).sum();
+    let min_percent = if main.written * 100 >= main.tiles { PAPER_MIN_PERCENT } else { BLANK_MIN_PERCENT };
+    let is_enough = count * 100 >= tiles.len() * min_percent;
+    is_enough.then(|| number.iter().map(|n| *n > 0 && chosen[*n as usize - 1]).collect())
 }
 
 fn neighbours(at: usize, wide: usize, all: usize) -> impl Iterator<Item = usize> {
@@ -264,7 +272,7 @@ mod tests {
     fn white_pages_and_pictures_without_paper_stay_as_they_are() {
         let (width, height) = (320, 320);
         let texture = |x: usize, y: usize| ((x * x + y * 31 + x * y) % 200) as u8 + 20;
-        let rendered = |x: usize, y: usize| if y % 20 < 2 { 0 } else { 255 };
+        let rendered = |_: usize, y: usize| if y % 20 < 2 { 0 } else { 255 };
         let dark = |x: usize, _: usize| (x / 20) as u8 + 30;
         for (name, shade) in [
             ("texture", &texture as &dyn Fn(usize, usize) -> u8),
