@@ -3,6 +3,7 @@
 //! To add a format: a variant of [`Kind`], its signature, a module here and an arm in [`pages_of`].
 
 pub(crate) mod html;
+mod incoming;
 pub(crate) mod pdf;
 mod picture;
 mod text;
@@ -105,7 +106,7 @@ fn pages_of(part: &Part, job: &mut Job<'_>) -> Result<()> {
         Some(Kind::Html) => html::pages(&text::decode(&part.bytes, part.charset.as_deref()), job),
         Some(Kind::Pdf) => pdf::pages(&part.bytes, job),
         Some(Kind::Tiff) => tiff::pages(&part.bytes, job),
-        Some(kind @ (Kind::Png | Kind::Jpeg | Kind::Gif | Kind::Bmp | Kind::WebP)) => {
+        Some(kind @ (Kind::Png | Kind::Jpeg | Kind::Gif | Kind::Bmp | Kind::WebP | Kind::Heic)) => {
             picture::pages(&part.bytes, kind, job)
         }
         None => {
