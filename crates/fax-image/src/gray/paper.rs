@@ -17,10 +17,14 @@ const LIGHT_MIN: u8 = 72;
 const SAME_PERCENT: u32 = 84;
 /// Neighbouring tiles of one sheet differ by this at most, in percent.
 const STEP_PERCENT: u32 = 3;
-/// Paper covers this much of the picture, in percent.
+/// Written paper covers this much of the picture, in percent.
 const PAPER_MIN_PERCENT: usize = 25;
-/// The same of paper on which nothing is written: a clear sky is as plain.
+/// Tiles of written paper on which something is written, in percent.
+const WRITTEN_MIN_PERCENT: usize = 4;
+/// Paper covers this much when nothing is written on it: a clear sky is as plain, so that paper must be light and evenly so as well.
 const BLANK_MIN_PERCENT: usize = 60;
+const BLANK_LIGHT_MIN: u8 = 150;
+const BLANK_EVEN_PERCENT: u32 = 75;
 /// A sheet of its own, as under a shadow, covers this much of the picture, in 1000ths.
 const SHEET_MIN_THOUSANDTHS: usize = 5;
 /// What is nearly white already needs nothing.
@@ -131,8 +135,16 @@ fn paper(tiles: &[Tile], wide: usize) -> Option<Vec<bool>> {
     };
     let chosen: Vec<bool> = sheets.iter().map(is_paper).collect();
     let count: usize = sheets.iter().zip(&chosen).filter(|(_, chosen)| **chosen).map(|(sheet, _)| sheet.tiles).sum();
-    let min_percent = if main.written * 100 >= main.tiles { PAPER_MIN_PERCENT } else { BLANK_MIN_PERCENT };
-    let is_enough = count * 100 >= tiles.len() * min_percent;
+    let is_enough = if main.written * 100 >= main.tiles * WRITTEN_MIN_PERCENT {
+        count * 100 >= tiles.len() * PAPER_MIN_PERCENT
+    } else {
+        let mut lights: Vec<u8> =
+            tiles.iter().zip(&number).filter(|(_, n)| **n == main.number).map(|(tile, _)| tile.light).collect();
+        lights.sort_unstable();
+        let at = |percent: usize| lights[(lights.len() - 1) * percent / 100];
+        let is_even = u32::from(at(5)) * 100 >= u32::from(at(95)) * BLANK_EVEN_PERCENT;
+        count * 100 >= tiles.len() * BLANK_MIN_PERCENT && at(50) >= BLANK_LIGHT_MIN && is_even
+    };
     is_enough.then(|| number.iter().map(|n| *n > 0 && chosen[*n as usize - 1]).collect())
 }
 
@@ -274,10 +286,12 @@ mod tests {
         let texture = |x: usize, y: usize| ((x * x + y * 31 + x * y) % 200) as u8 + 20;
         let rendered = |_: usize, y: usize| if y % 20 < 2 { 0 } else { 255 };
         let dark = |x: usize, _: usize| (x / 20) as u8 + 30;
+        let sky = |_: usize, y: usize| 240 - (y / 2) as u8;
         for (name, shade) in [
             ("texture", &texture as &dyn Fn(usize, usize) -> u8),
             ("rendered", &rendered),
             ("dark", &dark),
+            ("sky", &sky),
         ] {
             let data = (0..width * height).map(|i| shade(i % width, i / width)).collect();
             let before = Gray { width, height, data };

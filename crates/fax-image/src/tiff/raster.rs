@@ -168,6 +168,7 @@ impl<'a> Raster<'a> {
         let coded = self.coded(number)?;
         let rows = self.chunk_rows(down);
         let is_lsb_first = self.header.bit_order == BitOrder::LsbFirst;
+        // Samples of 8 bits and more too: TIFF 6.0 does not ask for it, but libtiff writes and reads them so.
         let turned = || {
             let mut octets = Cow::Borrowed(coded);
             if is_lsb_first && self.header.compression != compression::JPEG {
@@ -176,7 +177,6 @@ impl<'a> Raster<'a> {
             octets
         };
         Ok(match self.header.compression {
-            compression::NONE if self.header.bits >= 8 => Chunk::Unpacked(Cow::Borrowed(coded)),
             compression::NONE => Chunk::Unpacked(turned()),
             compression::PACK_BITS => {
                 let row = u64::from(self.chunk.0) * u64::from(self.header.bits) * u64::from(self.chunk_samples());

@@ -6,3 +6,5 @@ mod common;
 mod finish;
 mod formats;
 mod hostile;
+mod pictures;
+mod tiff_kinds;
