@@ -1,5 +1,5 @@
 # The commands of this project. `make demo` and `make test` need Debian 12 and Rust; they install the rest.
-.PHONY: help demo test build check deny packages bench-lines bench-intake chaos chaos-seeds chaos-local chaos-negative install packaging-check bench-store simulate-day fuzz outlook-check
+.PHONY: help demo test build check deny packages bench-lines bench-intake chaos chaos-seeds chaos-local chaos-negative install packaging-check bench-store bench-render bench-legibility robust-render simulate-day fuzz outlook-check
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -72,6 +72,22 @@ bench-intake: packages build ## durable accepts a second beside Postfix, and mai
 
 bench-store: packages ## durable transitions beside the bare commit rate of the same database (ARGS="postgres --depths 1000")
 	@tests/perf/bench-store $(ARGS)
+
+# The converter alone: the crates that it needs, optimised.
+WORKER = $${CARGO_TARGET_DIR:-target}/release/pages-worker
+bench-render: ## what a page costs beside Ghostscript: processor time, memory, octets (ARGS="--documents FOLDER")
+	@tools/install-packages ghostscript libjpeg-turbo-progs mupdf-tools
+	cargo build --release -p pages --bin pages-worker
+	@tests/perf/bench-render.py --worker $(WORKER) $(ARGS)
+
+bench-legibility: ## how much of a text tesseract reads from our pages and from Ghostscript's (ARGS="--keep FOLDER")
+	@tools/install-packages ghostscript libjpeg-turbo-progs tesseract-ocr
+	cargo build --release -p pages --bin pages-worker
+	@tests/perf/bench-legibility.py --worker $(WORKER) $(ARGS)
+
+robust-render: ## every file of a folder in a converter of its own: rendered, refused, crashed, timed out (DIR=folder)
+	cargo build --release -p pages --bin pages-worker
+	@tests/perf/robust-render.py --worker $(WORKER) $(DIR)
 
 simulate-day: ## a day of a million faxes on paper: queues, channels, store, losses (ARGS="--faxes 3M --lose primary")
 	@tests/perf/simulate-day $(ARGS)

@@ -1,7 +1,8 @@
 //! The page while it is drawn: rows of 64-pixel words, most significant bit first, 1 = black.
 //!
 //! Everything is painted as "these pixels of this word in this ink", an ink being eight rows of a pattern that repeats;
-//! black, white and every shade between are the same code. Beside the bits stands, once something other than white
+//! black, white and every shade between are the same code. The dots of tinted areas lie in a plane of their own, so that
+//! they can be kept off text without touching the lines around it. Beside the bits stands, once something other than white
 //! was filled, how light the page is there (a sample for each 4 × 4 pixels), so that text knows what it stands on.
 
 use std::rc::Rc;
@@ -32,7 +33,18 @@ pub(crate) struct Canvas {
     /// Words in a row.
     words: usize,
     bits: Vec<u64>,
+    /// The dots of areas; empty until there are any.
+    dots: Vec<u64>,
     shades: Vec<u8>,
+}
+
+/// Where paint goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plane {
+    /// Text, lines, pictures, black and white areas.
+    Solid,
+    /// Dots of tinted areas.
+    Dots,
 }
 
 impl Canvas {
@@ -40,7 +52,7 @@ impl Canvas {
     pub(crate) fn new(width: u32, height: u32) -> Self {
         let (width, height) = (width as usize, height as usize);
         let words = width.div_ceil(64);
-        Self { width, height, words, bits: vec![0; words * height], shades: Vec::new() }
+        Self { width, height, words, bits: vec![0; words * height], dots: Vec::new(), shades: Vec::new() }
     }
 
     pub(crate) fn width(&self) -> i32 {
@@ -53,7 +65,8 @@ impl Canvas {
 
     /// The finished page.
     pub(crate) fn into_bitmap(self) -> Result<Bitmap, BitmapError> {
-        let octets: Vec<u8> = self.bits.iter().flat_map(|word| word.to_be_bytes()).collect();
+        let dots = self.dots.iter().copied().chain(std::iter::repeat(0));
+        let octets: Vec<u8> = self.bits.iter().zip(dots).flat_map(|(word, dots)| (word | dots).to_be_bytes()).collect();
         Bitmap::from_packed(self.width as u32, self.height as u32, self.words * 8, &octets)
     }
 
@@ -97,10 +110,9 @@ impl Canvas {
         let head = u64::MAX >> (x0 % 64);
         let tail = u64::MAX << (63 - (x1 - 1) % 64);
         let pattern = ink.row(y);
-        let row = &mut self.bits[y as usize * self.words..(y as usize + 1) * self.words];
-        for (place, word) in row.iter_mut().enumerate().take(last + 1).skip(first) {
+        for place in first..=last {
             let mask = (if place == first { head } else { u64::MAX }) & (if place == last { tail } else { u64::MAX });
-            put(word, pattern, mask & clip.word(place, y), mix);
+            self.put(y as usize * self.words + place, pattern, mask & clip.word(place, y), (mix, ink.plane()));
         }
     }
 
@@ -136,7 +148,7 @@ impl Canvas {
                         } else {
                             clip.columns(place as usize) & clip.word(place as usize, y + row)
                         };
-                        put(&mut self.bits[at + place as usize], pattern, mask & allowed, mix);
+                        self.put(at + place as usize, pattern, mask & allowed, (mix, ink.plane()));
                     }
                 }
             }
@@ -150,7 +162,7 @@ impl Canvas {
         y: i32,
         span: (i32, i32),
         (color, shown): (impl Fn(usize) -> u64, impl Fn(usize) -> u64),
-        mix: Mix,
+        how: (Mix, Plane),
         clip: &Clip,
     ) {
         let (x0, x1) = (span.0.max(clip.x0), span.1.min(clip.x1));
@@ -162,7 +174,44 @@ impl Canvas {
             let head = if place == first { u64::MAX >> (x0 % 64) } else { u64::MAX };
             let tail = if place == last { u64::MAX << (63 - (x1 - 1) % 64) } else { u64::MAX };
             let mask = head & tail & clip.word(place, y) & shown(place);
-            put(&mut self.bits[y as usize * self.words + place], color(place), mask, mix);
+            self.put(y as usize * self.words + place, color(place), mask, how);
+        }
+    }
+
+    /// Makes the dots of tinted areas white or black in a rectangle; everything else stays.
+    pub(crate) fn calm(&mut self, (x0, y0, x1, y1): (i32, i32, i32, i32), ink: Ink, clip: &Clip) {
+        if self.dots.is_empty() {
+            return;
+        }
+        let (x0, x1) = (x0.max(clip.x0), x1.min(clip.x1));
+        if x0 >= x1 {
+            return;
+        }
+        for y in y0.max(clip.y0)..y1.min(clip.y1) {
+            for place in x0 as usize / 64..=(x1 as usize - 1) / 64 {
+                let left = place as i32 * 64;
+                let head = u64::MAX >> (x0 - left).clamp(0, 63);
+                let tail = u64::MAX << (left + 64 - x1).clamp(0, 63);
+                let mask = head & tail & clip.word(place, y);
+                let dots = &mut self.dots[y as usize * self.words + place];
+                *dots = if ink == Ink::WHITE { *dots & !mask } else { *dots | mask };
+            }
+        }
+    }
+
+    fn put(&mut self, at: usize, pattern: u64, mask: u64, (mix, plane): (Mix, Plane)) {
+        if plane == Plane::Dots && self.dots.is_empty() {
+            self.dots = vec![0; self.bits.len()];
+        }
+        let word = &mut self.bits[at];
+        let mut none = 0;
+        let dots = self.dots.get_mut(at).unwrap_or(&mut none);
+        match (mix, plane) {
+            (Mix::Cover, Plane::Solid) => (*word, *dots) = (*word & !mask | pattern & mask, *dots & !mask),
+            (Mix::Cover, Plane::Dots) => (*word, *dots) = (*word & !mask, *dots & !mask | pattern & mask),
+            (Mix::Darken, Plane::Solid) => *word |= pattern & mask,
+            (Mix::Darken, Plane::Dots) => *dots |= pattern & mask,
+            (Mix::Lighten, _) => (*word, *dots) = (*word & (pattern | !mask), *dots & (pattern | !mask)),
         }
     }
 }
@@ -175,13 +224,8 @@ pub(crate) fn shifted(words: &[u64], x: i32, place: usize) -> u64 {
     if shift == 0 { word(index) } else { word(index) << shift | word(index + 1) >> (64 - shift) }
 }
 
-fn put(word: &mut u64, pattern: u64, mask: u64, mix: Mix) {
-    match mix {
-        Mix::Cover => *word = *word & !mask | pattern & mask,
-        Mix::Darken => *word |= pattern & mask,
-        Mix::Lighten => *word &= pattern | !mask,
-    }
-}
+/// How far a rim keeps dots off a letter, pixels.
+pub(crate) const RIM: u32 = 2;
 
 /// A small picture of one ink: a glyph.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,15 +262,16 @@ impl Stamp {
         self.bits.iter().all(|word| *word == 0)
     }
 
-    /// The stamp grown by one pixel on every side: its upper left corner is one pixel further left and up.
+    /// The stamp grown by [`RIM`] pixels on every side: its upper left corner is as much further left and up.
     pub(crate) fn grown(&self) -> Self {
-        let (width, height) = (self.width + 2, self.height + 2);
+        let (width, height) = (self.width + 2 * RIM, self.height + 2 * RIM);
         let mut runs = Vec::new();
+        let reach = 2 * RIM as i32 + 1;
         for y in 0..self.height as i32 {
             let row = self.row(y as usize);
             for x in 0..self.width as i32 {
                 if row[x as usize / 64] >> (63 - x % 64) & 1 == 1 {
-                    runs.extend((y..y + 3).map(|y| Run { y, x0: x, x1: x + 3 }));
+                    runs.extend((y..y + reach).map(|y| Run { y, x0: x, x1: x + reach }));
                 }
             }
         }

@@ -9,7 +9,7 @@ use hayro::hayro_interpret::util::{RectExt, TransformExt};
 use hayro::hayro_interpret::{
     Context, Device, InterpreterCache, InterpreterSettings, InterpreterWarning, interpret_page,
 };
-use hayro::hayro_syntax::object::Dict;
+use hayro::hayro_syntax::object::{self, Array, Dict, Name};
 use hayro::hayro_syntax::page::Page;
 use hayro::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
 use hayro::kurbo::{Affine, Rect};
@@ -170,6 +170,9 @@ impl<'a> Painter<'a> {
         interpret_page(page, &mut context, &mut pen);
         let finished = pen.finish();
         self.check_losses()?;
+        if has_unseen_value(page) {
+            return Err(damaged("a form field on it is filled in but not drawn; printing it to a new PDF helps"));
+        }
         let (bits, in_colour) = match finished {
             Ok(bits) => (bits, None),
             Err(reason) => {
@@ -190,6 +193,22 @@ impl<'a> Painter<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether somebody filled in a field whose appearance is left to the viewer (ISO 32000-1 §12.7.3.3): nothing would show of it.
+fn has_unseen_value(page: &Page<'_>) -> bool {
+    const HIDDEN_OR_NO_VIEW: u32 = 1 << 1 | 1 << 5;
+    let Some(annotations) = page.raw().get::<Array<'_>>("Annots") else { return false };
+    annotations.iter::<Dict<'_>>().any(|field| {
+        let parent = field.get::<Dict<'_>>("Parent");
+        let kind = field.get::<Name<'_>>("FT").or_else(|| parent.as_ref().and_then(|parent| parent.get("FT")));
+        let value = field.get::<object::String<'_>>("V").or_else(|| parent.as_ref().and_then(|parent| parent.get("V")));
+        let flags = field.get::<u32>("F").unwrap_or(0);
+        let has_text = value.is_some_and(|value| value.as_bytes().iter().any(|octet| octet.is_ascii_graphic()));
+        let is_text = kind.is_some_and(|kind| matches!(&*kind, b"Tx" | b"Ch"));
+        let has_place = field.get::<object::Rect>("Rect").is_some_and(|r| r.x1 > r.x0 && r.y1 > r.y0);
+        is_text && has_text && has_place && !field.contains_key("AP") && flags & HIDDEN_OR_NO_VIEW == 0
+    })
 }
 
 /// From the page's own space to the frame's pixels.

@@ -169,13 +169,21 @@ impl Gray {
                 papers[start + tile] += paper as usize;
             }
         }
-        grow_photos(&mids, &papers, wide, high)
+        let pixels = |index: usize| {
+            let (x, y) = (index % wide * TILE, index / wide * TILE);
+            TILE.min(self.width - x) * TILE.min(self.height - y)
+        };
+        let sizes: Vec<usize> = (0..wide * high).map(pixels).collect();
+        grow_photos(&mids, &papers, &sizes, wide)
     }
 }
 
-fn grow_photos(mids: &[usize], papers: &[usize], wide: usize, high: usize) -> Vec<bool> {
-    let share = |count: usize, percent: usize| count * 100 > TILE * TILE * percent;
-    let mut photo: Vec<bool> = mids.iter().zip(papers).map(|(m, p)| share(*m, 70) && !share(*p, 5)).collect();
+/// From the pixels of each tile that are mid grey and that are paper, and all it has: at the rims a tile has fewer.
+fn grow_photos(mids: &[usize], papers: &[usize], sizes: &[usize], wide: usize) -> Vec<bool> {
+    let high = sizes.len() / wide.max(1);
+    let share = |count: usize, size: usize, percent: usize| count * 100 > size * percent;
+    let tiles = || mids.iter().zip(papers).zip(sizes);
+    let mut photo: Vec<bool> = tiles().map(|((m, p), s)| share(*m, *s, 70) && !share(*p, *s, 5)).collect();
     let neighbours = |photo: &[bool], index: usize| {
         let (x, y) = (index % wide, index / wide);
         let (xs, ys) = (x.saturating_sub(1)..(x + 2).min(wide), y.saturating_sub(1)..(y + 2).min(high));
@@ -183,7 +191,7 @@ fn grow_photos(mids: &[usize], papers: &[usize], wide: usize, high: usize) -> Ve
     };
     // The rim of a photograph, and light or dark spots inside one. A straight rim has three neighbours in the photograph,
     // so asking for four keeps the filling of spots from growing into text beside it.
-    let rim = |m: usize, p: usize| share(m, 35) || share(m, 5) && m * 4 > (TILE * TILE - p.min(TILE * TILE)) * 3;
+    let rim = |m: usize, p: usize, s: usize| share(m, s, 35) || share(m, s, 5) && m * 4 > (s - p.min(s)) * 3;
     for round in 0..FILL_ROUNDS {
         if !photo.contains(&true) {
             break;
@@ -191,8 +199,8 @@ fn grow_photos(mids: &[usize], papers: &[usize], wide: usize, high: usize) -> Ve
         let before = photo.clone();
         for index in 0..photo.len() {
             let count = neighbours(&before, index);
-            photo[index] |=
-                round == 0 && count >= 1 && rim(mids[index], papers[index]) || count >= 4 && share(mids[index], 8);
+            photo[index] |= round == 0 && count >= 1 && rim(mids[index], papers[index], sizes[index])
+                || count >= 4 && share(mids[index], sizes[index], 8);
         }
         if photo == before {
             break;
@@ -314,6 +322,18 @@ mod tests {
             let got = black(&page(|x, y| shade.wrapping_add(((x * 7 + y * 13) % 9) as u8)));
             let expected = 1.0 - f64::from(shade + 4) / 255.0;
             assert!((got - expected).abs() < 0.02, "{shade}: {got} for {expected}");
+        }
+    }
+
+    #[test]
+    fn a_photograph_is_diffused_up_to_its_last_row_and_column() {
+        for (width, height) in [(250, 101), (245, 99), (241, 97)] {
+            let data = (0..width * height).map(|i| 120 + (i * 7 % 11) as u8).collect();
+            let bits = Gray { width, height, data }.to_bitmap(0.37).unwrap();
+            let last_row = (0..width as u32).filter(|x| bits.get(*x, height as u32 - 1)).count();
+            let last_column = (0..height as u32).filter(|y| bits.get(width as u32 - 1, *y)).count();
+            assert!((width / 4..width * 3 / 4).contains(&last_row), "{last_row} of {width}");
+            assert!((height / 4..height * 3 / 4).contains(&last_column), "{last_column} of {height}");
         }
     }
 

@@ -18,12 +18,13 @@ pub(crate) struct Run {
 /// What an edge adds to a pixel and all to its right.
 #[derive(Debug, Clone, Copy)]
 struct Step {
-    y: i32,
-    x: i32,
+    // Pages have 16,384 rows and columns at most.
+    y: u16,
+    x: u16,
     cover: f32,
 }
 
-/// Most steps of one shape: a shape beyond that is no drawing. 1 M steps are 12 MB.
+/// Most steps of one shape: 8 octets each, and as much again to sort them. A line down the page has some 5000.
 const STEPS_MAX: usize = 4 << 20;
 /// How far a curve may leave its chords, pixels.
 const TOLERANCE: f64 = 0.1;
@@ -35,6 +36,8 @@ pub(crate) struct Raster {
     sorted: Vec<Step>,
     starts: Vec<u32>,
     bounds: Bounds,
+    /// A shape had more steps than are kept, and was not drawn whole.
+    pub overflowed: bool,
 }
 
 /// Pixels that are looked at.
@@ -72,7 +75,11 @@ impl Raster {
     fn edge(&mut self, from: Point, to: Point) {
         let (top, bottom) = (f64::from(self.bounds.y0), f64::from(self.bounds.y1));
         let (left, right) = (f64::from(self.bounds.x0), f64::from(self.bounds.x1));
-        if from.y == to.y || from.y.max(to.y) <= top || from.y.min(to.y) >= bottom || self.steps.len() > STEPS_MAX {
+        if from.y == to.y || from.y.max(to.y) <= top || from.y.min(to.y) >= bottom {
+            return;
+        }
+        if self.steps.len() > STEPS_MAX {
+            self.overflowed = true;
             return;
         }
         if !(from.is_finite() && to.is_finite()) {
@@ -122,7 +129,7 @@ impl Raster {
         let end = x1.ceil() as i32;
         let mut add = |x: i32, cover: f64| {
             if x < self.bounds.x1 {
-                self.steps.push(Step { y, x, cover: cover as f32 });
+                self.steps.push(Step { y: y as u16, x: x as u16, cover: cover as f32 });
             }
         };
         if end <= cell + 1 {
@@ -158,7 +165,7 @@ impl Raster {
                 continue;
             }
             steps.sort_unstable_by_key(|step| step.x);
-            let y = steps[0].y;
+            let y = i32::from(steps[0].y);
             let (mut winding, mut open) = (0.0_f32, None);
             let mut index = 0;
             while index < steps.len() {
@@ -167,6 +174,7 @@ impl Raster {
                     winding += steps[index].cover;
                     index += 1;
                 }
+                let x = i32::from(x);
                 let cover = match rule {
                     FillRule::NonZero => winding.abs().min(1.0),
                     FillRule::EvenOdd => {
@@ -175,7 +183,7 @@ impl Raster {
                     }
                 };
                 // A winding that does not end at the last step ends right of the bounds.
-                let next = steps.get(index).map_or(if cover > 0.01 { x1 } else { x }, |step| step.x);
+                let next = steps.get(index).map_or(if cover > 0.01 { x1 } else { x }, |step| step.x.into());
                 area += cover * (next - x) as f32;
                 match (cover >= share, open) {
                     (true, None) => open = Some(x),
@@ -198,7 +206,7 @@ impl Raster {
         self.starts.clear();
         self.starts.resize(rows + 2, 0);
         for step in &self.steps {
-            self.starts[(step.y - y0) as usize + 2] += 1;
+            self.starts[(i32::from(step.y) - y0) as usize + 2] += 1;
         }
         for row in 1..self.starts.len() {
             self.starts[row] += self.starts[row - 1];
@@ -206,7 +214,7 @@ impl Raster {
         self.sorted.clear();
         self.sorted.resize(self.steps.len(), Step { y: 0, x: 0, cover: 0.0 });
         for step in &self.steps {
-            let place = &mut self.starts[(step.y - y0) as usize + 1];
+            let place = &mut self.starts[(i32::from(step.y) - y0) as usize + 1];
             self.sorted[*place as usize] = *step;
             *place += 1;
         }

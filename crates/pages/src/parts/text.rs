@@ -29,7 +29,9 @@ pub(super) fn pages(text: &str, job: &mut Job<'_>) -> Result<()> {
     job.fonts.check(&text).map_err(|why| ConvertError::new(ErrorKind::Unsupported, why))?;
     let html = layout::blocks(&text, job.pages_max)?;
     let sheet = Sheet::page(job.paper, job.quality);
-    layout::draw(&sheet, &html, BLOCKS_CSS, &text, job.pages_max, job.fonts)?.into_iter().try_for_each(|page| job.add(page))
+    layout::draw(&sheet, &html, BLOCKS_CSS, &text, job.pages_max, job.fonts)?
+        .into_iter()
+        .try_for_each(|page| job.add(page))
 }
 
 #[cfg(test)]

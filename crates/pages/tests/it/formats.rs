@@ -207,3 +207,44 @@ async fn more_pages_than_allowed_are_refused() {
         assert_eq!(error.kind, ErrorKind::TooManyPages, "{error}");
     }
 }
+
+/// A PDF whose Japanese font is not in it, as older programs write them: the text in UTF-16.
+fn japanese(text: &str) -> Vec<u8> {
+    let code: String = text.encode_utf16().map(|unit| format!("{unit:04x}")).collect();
+    let content = format!("BT /J 24 Tf 72 700 Td <{code}> Tj ET");
+    format!(
+        "%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n\
+         3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</J 5 0 R>>>>/Contents 4 0 R>>endobj\n\
+         4 0 obj<</Length {}>>stream\n{content}\nendstream endobj\n\
+         5 0 obj<</Type/Font/Subtype/Type0/BaseFont/HeiseiKakuGo-W5/Encoding/UniJIS-UTF16-H/DescendantFonts[6 0 R]>>endobj\n\
+         6 0 obj<</Type/Font/Subtype/CIDFontType0/BaseFont/HeiseiKakuGo-W5\
+         /CIDSystemInfo<</Registry(Adobe)/Ordering(Japan1)/Supplement 2>>/FontDescriptor 7 0 R>>endobj\n\
+         7 0 obj<</Type/FontDescriptor/FontName/HeiseiKakuGo-W5/Flags 4/FontBBox[0 -200 1000 900]/ItalicAngle 0\
+         /Ascent 850/Descent -150/CapHeight 700/StemV 80>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n",
+        content.len(),
+    )
+    .into_bytes()
+}
+
+#[tokio::test]
+async fn japanese_text_without_its_font_is_drawn_with_ours() {
+    let parts = vec![part("one.pdf", japanese("請求書")), part("other.pdf", japanese("見積書"))];
+    let converted = convert(parts).await.unwrap();
+    let [one, other] = <[_; 2]>::try_from(bitmaps(&converted.bytes)).unwrap();
+    assert!(one.black_pixels() > 1000 && other.black_pixels() > 1000, "{one:?} {other:?}");
+    assert!(one != other, "only boxes are drawn");
+}
+
+#[tokio::test]
+async fn pages_that_need_colours_are_counted_and_named() {
+    let page = "%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n\
+        3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</ExtGState<</G<</BM/Difference>>>>>>\
+        /Contents 4 0 R>>endobj\n4 0 obj<</Length 34>>stream\n/G gs 1 g 100 100 200 200 re f     \nendstream endobj\n\
+        trailer<</Root 1 0 R>>\n%%EOF\n";
+    let converted = convert(vec![part("mixed.pdf", page.as_bytes()), part("plain.pdf", simple_pdf(2))]).await.unwrap();
+    assert_eq!(converted.in_colour, 1);
+    let note = "mixed.pdf: 1 of 1 pages drawn in colour first (page 1: a blend mode that needs colours)";
+    assert_eq!(converted.notes, [note]);
+    // The difference of white and the white paper is black.
+    assert!(ink(&bitmaps(&converted.bytes)[0], (220, 700, 450, 850)) > 0.95);
+}

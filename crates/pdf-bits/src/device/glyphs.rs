@@ -8,7 +8,7 @@ use hayro::hayro_interpret::{DrawProps, Paint, StrokeProps};
 use hayro::kurbo::{Affine, BezPath, Rect};
 
 use super::{NONZERO, Outlines, Pen, Shade, control_box};
-use crate::canvas::{Mix, Stamp};
+use crate::canvas::{Mix, RIM, Stamp};
 use crate::ink::{self, Ink, Solid};
 use crate::raster::{Bounds, Raster};
 
@@ -20,6 +20,8 @@ const LARGE_PX: f64 = 90.0;
 const CACHE_MAX_BYTES: usize = 6 << 20;
 /// Outlines that are kept.
 const OUTLINES_MAX: usize = 20_000;
+/// How far dots are kept off a line of text at its sides, pixels.
+const BAND_PX: i32 = 5;
 /// Places of a glyph within a pixel that are told apart.
 const PLACES: f64 = 4.0;
 
@@ -91,6 +93,7 @@ impl<'c> Pen<'c> {
         let Some(mix) = self.mix(props.blend_mode, props.soft_mask.as_ref()) else { return };
         let shade = self.color(&props.paint, mix);
         let mut rims: Vec<(Stamp, i32, i32, Ink)> = Vec::new();
+        let mut bands: Vec<((i32, i32, i32, i32), Ink)> = Vec::new();
         let mut bodies: Vec<(Stamp, i32, i32, Ink)> = Vec::new();
         for glyph in run.glyphs() {
             match &**glyph {
@@ -105,8 +108,9 @@ impl<'c> Pen<'c> {
                     let Some((placed, x, y, key)) = self.placed(outline, transform) else { continue };
                     let Solid { ink, rim } = self.text_ink(shade, &placed, x, y);
                     if let Some(rim) = rim {
+                        bands.push((band(&placed, x, y, transform), rim));
                         let grown = self.glyphs.rims.entry(key).or_insert_with(|| placed.stamp.grown()).clone();
-                        rims.push((grown, x - 1, y - 1, rim));
+                        rims.push((grown, x - RIM as i32, y - RIM as i32, rim));
                     }
                     bodies.push((placed.stamp, x, y, ink));
                 }
@@ -119,7 +123,10 @@ impl<'c> Pen<'c> {
         }
         let clip = self.clip();
         let mix = shade.map_or(mix, |shade| shade.mix);
-        // All rims first: a rim must not cut the neighbour's body.
+        // All grounds first: a rim must not cut the neighbour's body.
+        for (area, ink) in bands {
+            self.canvas.calm(area, ink, &clip);
+        }
         for (stamp, x, y, ink) in rims {
             self.canvas.stamp(&stamp, x, y, &ink, Mix::Cover, &clip);
         }
@@ -186,6 +193,18 @@ impl<'c> Pen<'c> {
             }
         }
     }
+}
+
+/// The area around a glyph that its line takes: letters next to each other share one strip without dots.
+fn band(placed: &Placed, x: i32, y: i32, transform: Affine) -> (i32, i32, i32, i32) {
+    let [_, b, c, d, _, _] = transform.as_coeffs();
+    let (width, height) = (placed.stamp.width as i32, placed.stamp.height as i32);
+    let (mut top, mut bottom) = (y - BAND_PX, y + height + BAND_PX);
+    if b == 0.0 && c == 0.0 && d < 0.0 {
+        let (em, base) = (height_px(transform), y - placed.top);
+        (top, bottom) = (base - (em * 0.85) as i32, base + (em * 0.3) as i32);
+    }
+    (x - BAND_PX, top, x + width + BAND_PX, bottom)
 }
 
 /// Height of an em on the page, pixels: an em is 1000 units.

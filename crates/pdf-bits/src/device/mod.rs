@@ -86,6 +86,7 @@ impl<'c> Pen<'c> {
     pub(crate) fn finish(self) -> Result<Result<Bitmap, BitmapError>, &'static str> {
         match self.unable {
             Some(reason) => Err(reason),
+            None if self.raster.overflowed => Err("a shape of very many edges"),
             None => Ok(self.canvas.into_bitmap()),
         }
     }

@@ -12,6 +12,8 @@ use crate::raster::{self, Run};
 const THIN_PX: i32 = 9;
 /// A line up to this width is drawn one pixel wide along its middle.
 const HAIRLINE_PX: f64 = 1.5;
+/// How light the tint of a whole page may be taken for white.
+const PAPER_MIN: u8 = 190;
 /// Longest line followed pixel by pixel after it was cut at the page: the diagonal of the largest page.
 const LINE_STEPS_MAX: i32 = 40_000;
 
@@ -71,9 +73,16 @@ impl Pen<'_> {
             let ink = self.thin_ink(shade, (middle.x0 + middle.x1) / 2, middle.y);
             self.canvas.runs(runs, &ink, shade.mix, &clip);
         } else {
+            let shade = self.paper(shade, inked);
             self.canvas.runs(runs, &Ink::area(shade.luma), shade.mix, &clip);
             self.note(runs, shade);
         }
+    }
+
+    /// A light area over more than half of the page is its paper: as dots it would cost line time for nothing.
+    fn paper(&self, shade: Shade, pixels: i32) -> Shade {
+        let page = self.canvas.width() * self.canvas.height();
+        if shade.luma >= PAPER_MIN && pixels > page / 2 { Shade { luma: 255, ..shade } } else { shade }
     }
 
     /// The ink of a line or letter here. Light lines on paper become dots, light letters do not.
@@ -113,6 +122,8 @@ impl Pen<'_> {
             let ink = self.thin_ink(shade, (x0 + x1) / 2, (y0 + y1) / 2);
             return self.canvas.rect((x0, y0, x1, y1), &ink, shade.mix, &clip);
         }
+        let (width, height) = (x1.min(clip.x1) - x0.max(clip.x0), y1.min(clip.y1) - y0.max(clip.y0));
+        let shade = self.paper(shade, width.max(0) * height.max(0));
         self.canvas.rect((x0, y0, x1, y1), &Ink::area(shade.luma), shade.mix, &clip);
         let runs: Vec<Run> = (y0.max(clip.y0)..y1.min(clip.y1)).map(|y| Run { y, x0, x1 }).collect();
         self.note(&runs, shade);
@@ -155,7 +166,6 @@ impl Pen<'_> {
         mix: Mix,
     ) -> bool {
         let [kurbo::PathEl::MoveTo(a), kurbo::PathEl::LineTo(b)] = path.elements() else { return false };
-        let Some(shade) = self.color(&props.paint, mix) else { return false };
         if stroke.line_cap == Cap::Round {
             return false;
         }
@@ -177,7 +187,6 @@ impl Pen<'_> {
         let (y0, y1) = snap(rect.y0, rect.y1);
         let clip = self.clip();
         let rows: Vec<Run> = (y0.max(clip.y0)..y1.min(clip.y1)).map(|y| Run { y, x0, x1 }).collect();
-        let _ = shade;
         self.paint_runs(&rows, &props.paint, mix, true);
         true
     }
@@ -340,7 +349,11 @@ impl<'l> Dashes<'l> {
         while length - done > self.left && self.pieces < DASHES_MAX {
             done += self.left;
             let point = a.lerp(b, done / length);
-            if self.index.is_multiple_of(2) { self.out.line_to(point) } else { self.out.move_to(point) }
+            if self.index.is_multiple_of(2) {
+                self.out.line_to(point)
+            } else {
+                self.out.move_to(point)
+            }
             self.index += 1;
             self.left = self.lengths[self.index % self.lengths.len()];
             self.pieces += 1;

@@ -8,8 +8,8 @@ use crate::canvas::Mix;
 use crate::ink::{Ink, luma};
 use crate::raster::{Bounds, Run};
 
-/// Most tiles that are drawn on a page: more are finer than its pixels.
-pub(super) const TILES_MAX: u32 = 20_000;
+/// Most tiles that are drawn on a page, each from its instructions: more are finer than they can be seen.
+pub(super) const TILES_MAX: u32 = 4_000;
 /// Tilings inside tiles.
 const NESTED_MAX: usize = 3;
 /// Edge of the squares in which a shading is looked up, pixels.

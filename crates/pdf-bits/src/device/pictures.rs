@@ -8,7 +8,7 @@ use hayro::hayro_interpret::{Image, ImageData, ImageDrawProps, LumaData, Paint, 
 use hayro::kurbo::{Affine, Point, Rect};
 
 use super::Pen;
-use crate::canvas::{Mix, shifted};
+use crate::canvas::{Mix, Plane, shifted};
 use crate::gray::Gray;
 use crate::ink::{Ink, luma};
 use crate::scale::{self, Packed};
@@ -113,7 +113,7 @@ impl<'c> Pen<'c> {
         };
         for (row, words) in (y..).zip(rows) {
             let shown = |place: usize| shifted(words, x, place);
-            self.canvas.words_of_row(row, (x, x + width), (|_| ink.row(row), shown), shade.mix, &clip);
+            self.canvas.words_of_row(row, (x, x + width), (|_| ink.row(row), shown), (shade.mix, ink.plane()), &clip);
         }
     }
 
@@ -129,7 +129,7 @@ impl<'c> Pen<'c> {
             return bits.packed().scale((place.width, place.height), share, |row, words| {
                 let color = |at: usize| shifted(words, place.x, at);
                 let span = (place.x, place.x + place.width as i32);
-                self.canvas.words_of_row(place.y + row as i32, span, (color, |_| u64::MAX), mix, &clip);
+                self.canvas.words_of_row(place.y + row as i32, span, (color, |_| u64::MAX), (mix, Plane::Solid), &clip);
             });
         }
         image.with_rgba(
@@ -177,15 +177,15 @@ impl<'c> Pen<'c> {
             let at = y + row as i32;
             let color = |place: usize| shifted(words, x, place);
             let Some(alpha) = alpha else {
-                self.canvas.words_of_row(at, span, (color, |_| u64::MAX), mix, &clip);
+                self.canvas.words_of_row(at, span, (color, |_| u64::MAX), (mix, Plane::Solid), &clip);
                 return;
             };
             let opacity = &alpha.data[row * gray.width..(row + 1) * gray.width];
             let covers: Vec<u64> = below(opacity, OPAQUE_MIN).iter().map(|word| !word).collect();
             let clear = below(opacity, CLEAR_MAX + 1);
-            self.canvas.words_of_row(at, span, (color, |place| shifted(&covers, x, place)), mix, &clip);
+            self.canvas.words_of_row(at, span, (color, |place| shifted(&covers, x, place)), (mix, Plane::Solid), &clip);
             let veil = |place: usize| !shifted(&covers, x, place) & !shifted(&clear, x, place);
-            self.canvas.words_of_row(at, span, (color, veil), Mix::Darken, &clip);
+            self.canvas.words_of_row(at, span, (color, veil), (Mix::Darken, Plane::Solid), &clip);
         });
         // Text may come upon it: how light it is, in the middle of every sample.
         for row in (0..gray.height).filter(|row| (y + *row as i32) & 3 == 2) {
