@@ -1,4 +1,4 @@
-//! Pages that the device cannot draw yet, drawn in colour by stock hayro and made black and white by `gray`.
+//! Pages that the device cannot draw yet, drawn in colour by stock hayro and made black and white by `fax_image::gray`.
 
 use fax_image::{Bitmap, BitmapError};
 use hayro::hayro_interpret::InterpreterSettings;
@@ -9,7 +9,7 @@ use hayro::vello_cpu::{Pixmap, RasterizerSettings, RenderContext, Resources, Tar
 use hayro::{RenderCache, RenderSettings, render_into};
 
 use crate::document::Frame;
-use crate::gray::Gray;
+use fax_image::Gray;
 use crate::ink::luma;
 
 pub(crate) fn draw<'a>(

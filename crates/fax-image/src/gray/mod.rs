@@ -236,6 +236,18 @@ mod tests {
     }
 
     #[test]
+    fn a_photograph_is_diffused_up_to_its_last_row_and_column() {
+        for (width, height) in [(250, 101), (245, 99), (241, 97)] {
+            let data = (0..width * height).map(|i| 120 + (i * 7 % 11) as u8).collect();
+            let bits = Gray { width, height, data }.to_bitmap(0.37).unwrap();
+            let last_row = (0..width as u32).filter(|x| bits.get(*x, height as u32 - 1)).count();
+            let last_column = (0..height as u32).filter(|y| bits.get(width as u32 - 1, *y)).count();
+            assert!((width / 4..width * 3 / 4).contains(&last_row), "{last_row} of {width}");
+            assert!((height / 4..height * 3 / 4).contains(&last_column), "{last_column} of {height}");
+        }
+    }
+
+    #[test]
     fn pale_text_is_solid_and_paper_stays_white() {
         for ink in [0_u8, 60, 120, 170, 200] {
             // Strokes of three pixels with half-covered edges.

@@ -29,12 +29,20 @@ pub(super) fn tiles(gray: &Gray, darkest: &[u8], cells_wide: usize, cells_high: 
             papers[start + tile] += paper as usize;
         }
     }
-    grow(&mids, &papers, wide, high)
+    let pixels = |index: usize| {
+        let (x, y) = (index % wide * TILE, index / wide * TILE);
+        TILE.min(gray.width - x) * TILE.min(gray.height - y)
+    };
+    let sizes: Vec<usize> = (0..wide * high).map(pixels).collect();
+    grow(&mids, &papers, &sizes, wide)
 }
 
-fn grow(mids: &[usize], papers: &[usize], wide: usize, high: usize) -> Vec<bool> {
-    let share = |count: usize, percent: usize| count * 100 > TILE * TILE * percent;
-    let mut photo: Vec<bool> = mids.iter().zip(papers).map(|(m, p)| share(*m, 70) && !share(*p, 5)).collect();
+/// From the pixels of each tile that are mid grey and that are paper, and all it has: at the rims a tile has fewer.
+fn grow(mids: &[usize], papers: &[usize], sizes: &[usize], wide: usize) -> Vec<bool> {
+    let high = sizes.len() / wide.max(1);
+    let share = |count: usize, size: usize, percent: usize| count * 100 > size * percent;
+    let tiles = || mids.iter().zip(papers).zip(sizes);
+    let mut photo: Vec<bool> = tiles().map(|((m, p), s)| share(*m, *s, 70) && !share(*p, *s, 5)).collect();
     let neighbours = |photo: &[bool], index: usize| {
         let (x, y) = (index % wide, index / wide);
         let (xs, ys) = (x.saturating_sub(1)..(x + 2).min(wide), y.saturating_sub(1)..(y + 2).min(high));
@@ -42,7 +50,7 @@ fn grow(mids: &[usize], papers: &[usize], wide: usize, high: usize) -> Vec<bool>
     };
     // The rim of a photograph, and light or dark spots inside one. A straight rim has three neighbours in the photograph,
     // so asking for four keeps the filling of spots from growing into text beside it.
-    let rim = |m: usize, p: usize| share(m, 35) || share(m, 5) && m * 4 > (TILE * TILE - p.min(TILE * TILE)) * 3;
+    let rim = |m: usize, p: usize, s: usize| share(m, s, 35) || share(m, s, 5) && m * 4 > (s - p.min(s)) * 3;
     for round in 0..FILL_ROUNDS {
         if !photo.contains(&true) {
             break;
@@ -50,8 +58,8 @@ fn grow(mids: &[usize], papers: &[usize], wide: usize, high: usize) -> Vec<bool>
         let before = photo.clone();
         for index in 0..photo.len() {
             let count = neighbours(&before, index);
-            photo[index] |=
-                round == 0 && count >= 1 && rim(mids[index], papers[index]) || count >= 4 && share(mids[index], 8);
+            photo[index] |= round == 0 && count >= 1 && rim(mids[index], papers[index], sizes[index])
+                || count >= 4 && share(mids[index], sizes[index], 8);
         }
         if photo == before {
             break;

@@ -9,7 +9,7 @@ use hayro::kurbo::{Affine, Point, Rect};
 
 use super::Pen;
 use crate::canvas::{Mix, Plane, shifted};
-use crate::gray::Gray;
+use fax_image::Gray;
 use crate::ink::{Ink, luma};
 use crate::scale::{self, Packed};
 
