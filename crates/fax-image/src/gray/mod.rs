@@ -273,6 +273,19 @@ mod tests {
     }
 
     #[test]
+    fn a_photograph_takes_fewer_octets_than_single_dots_and_its_lines_stay() {
+        let texture = |x: usize, y: usize| (120 + (x * 7 + y * 13) % 31) as u8;
+        let line = |x: usize, y: usize| x == 100 + y / 8;
+        let bits = page(|x, y| if line(x, y) { 10 } else { texture(x, y) }).to_bitmap(0.37).unwrap();
+        // A change of colour at every other pixel is what single dots come to.
+        let change = |x: u32, y: u32| bits.get(x, y) != bits.get(x + 1, y);
+        let changes = (0..bits.height()).map(|y| (0..255).filter(|x| change(*x, y)).count()).sum::<usize>();
+        assert!(changes * 3 < 255 * 128, "{changes} changes");
+        let drawn = (0..128).filter(|y| bits.get(100 + y / 8, *y)).count();
+        assert!(drawn >= 120, "{drawn} of 128 pixels of the line");
+    }
+
+    #[test]
     fn a_picture_is_turned_the_right_way() {
         // 1 2 3 / 4 5 6
         let gray = Gray { width: 3, height: 2, data: (1..7).collect() };

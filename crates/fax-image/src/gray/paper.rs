@@ -150,8 +150,7 @@ fn paper(tiles: &[Tile], wide: usize) -> Option<Vec<bool>> {
 
 fn neighbours(at: usize, wide: usize, all: usize) -> impl Iterator<Item = usize> {
     let (left, right) = (at % wide > 0, at % wide + 1 < wide);
-    let candidates =
-        [left.then(|| at.wrapping_sub(1)), right.then_some(at + 1), at.checked_sub(wide), Some(at + wide)];
+    let candidates = [left.then(|| at.wrapping_sub(1)), right.then_some(at + 1), at.checked_sub(wide), Some(at + wide)];
     candidates.into_iter().flatten().filter(move |at| *at < all)
 }
 
@@ -180,8 +179,7 @@ fn fill(tiles: &[Tile], sheet: &[bool], wide: usize) -> Vec<u16> {
         // Three standard deviations below the middle of the paper's shades.
         light.saturating_sub(2 + rough * 3).clamp(light * 3 / 4, light * 97 / 100)
     };
-    let mut known: Vec<Option<u16>> =
-        tiles.iter().zip(sheet).map(|(tile, on)| on.then(|| white(tile))).collect();
+    let mut known: Vec<Option<u16>> = tiles.iter().zip(sheet).map(|(tile, on)| on.then(|| white(tile))).collect();
     // From the rim inwards: each tile is the mean of its neighbours that are known.
     let mut rim: Vec<usize> = (0..known.len()).filter(|at| known[*at].is_some()).collect();
     while !rim.is_empty() {

@@ -206,9 +206,8 @@ impl<'a> Raster<'a> {
             bit_order: header.bit_order,
             tolerance: Tolerance::Conceal,
         };
-        let page = codec::decode(coded, params)
-            .map_err(|source| TiffError::Damaged { page: self.index, source })?
-            .bitmap;
+        let page =
+            codec::decode(coded, params).map_err(|source| TiffError::Damaged { page: self.index, source })?.bitmap;
         let used = self.chunk.0.div_ceil(8) as usize;
         let octets = page.rows().flat_map(|row| row[..used].iter().copied()).collect();
         Ok(Chunk::Unpacked(Cow::Owned(octets)))

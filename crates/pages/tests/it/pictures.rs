@@ -95,7 +95,8 @@ fn chunk(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn a_fax_page_saved_as_png_keeps_its_pixels() {
     let rows = rows(Quality::Fine) - 100;
-    let picture = image::GrayImage::from_fn(1728, rows, |x, y| image::Luma([if (x / 3 + y) % 7 < 2 { 0 } else { 255 }]));
+    let picture =
+        image::GrayImage::from_fn(1728, rows, |x, y| image::Luma([if (x / 3 + y) % 7 < 2 { 0 } else { 255 }]));
     let mut png = encoded(&picture.clone().into(), ImageFormat::Png);
     // 204 and 196 dots to the inch are 8031 and 7717 to the metre.
     let phys = [&8031_u32.to_be_bytes()[..], &7717_u32.to_be_bytes(), &[1]].concat();

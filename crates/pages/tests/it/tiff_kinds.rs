@@ -85,8 +85,7 @@ async fn page_of(name: &str, tiff: Vec<u8>) -> Bitmap {
 /// Share of pixels that differ.
 fn difference(one: &Bitmap, other: &Bitmap) -> f64 {
     assert_eq!((one.width(), one.height()), (other.width(), other.height()));
-    let differing: u32 =
-        one.bits().iter().zip(other.bits()).map(|(one, other)| (one ^ other).count_ones()).sum();
+    let differing: u32 = one.bits().iter().zip(other.bits()).map(|(one, other)| (one ^ other).count_ones()).sum();
     f64::from(differing) / (f64::from(one.width()) * f64::from(one.height()))
 }
 

@@ -73,8 +73,7 @@ impl Head {
         } else {
             // What is said of the density is rarely meant; only that pixels are not square can be believed.
             let stretch = self.density.map_or(1.0, |(across, down)| across / down);
-            let stretch =
-                if (1.0 / STRETCH_MAX..=STRETCH_MAX).contains(&stretch) { stretch } else { 1.0 };
+            let stretch = if (1.0 / STRETCH_MAX..=STRETCH_MAX).contains(&stretch) { stretch } else { 1.0 };
             let mut size = (self.width as f64 * MM_PER_PIXEL, self.height as f64 * MM_PER_PIXEL * stretch);
             if self.orientation.is_on_its_side() {
                 size = (size.1, size.0);

@@ -83,7 +83,10 @@ fn bilevel(page: Bitmap, header: &PageHeader, job: &Job<'_>) -> Result<Bitmap> {
     // 100 and 200 dpi are how some programs write 98 and 196 (RFC 3949 §3).
     let is_same_density = header.resolution.y_dpi.abs_diff(density.y_dpi) <= density.y_dpi / 25;
     let is_upright = Orientation::new(header.orientation).is_upright();
-    if page.width() == WIDTH_PX && is_same_density && is_upright && keeps_its_rows(page.height(), job.paper, job.quality)
+    if page.width() == WIDTH_PX
+        && is_same_density
+        && is_upright
+        && keeps_its_rows(page.height(), job.paper, job.quality)
     {
         let mut page = page;
         let missing = page_rows(job.paper, job.quality).saturating_sub(page.height());
