@@ -2,7 +2,8 @@
 //!
 //! A pixel leans towards what was drawn beside and above it, so that dots clump: they are as easy to see, survive copying and
 //! printing better, and take about a third of the octets of single dots (a photograph of 20 × 14 cm at 204 × 196 dpi: 586 kB of MMR
-//! without leaning, 205 kB with it, 242 kB as Ghostscript's halftone). At edges a pixel does not lean: lines stay where they are.
+//! without leaning, 205 kB with it, 242 kB as Ghostscript's halftone). At edges and in
+//! small pictures a pixel does not lean: lines and details stay where they are.
 
 use super::{CELL, Rule};
 
@@ -10,6 +11,8 @@ use super::{CELL, Rule};
 const PURE: u8 = 4;
 /// How far a pixel leans towards each of two neighbours.
 const LEAN: i32 = 80;
+/// Pictures of fewer pixels, about 5 cm × 5 cm, are cheap, and clumps would hide what is in them.
+const LEAN_MIN_PIXELS: usize = 200_000;
 /// Neighbouring pixels that differ by more than this are an edge.
 const EDGE: u8 = 40;
 
@@ -23,12 +26,14 @@ pub(super) struct Diffuser {
     drawn: Vec<i32>,
     /// The shades of the row above.
     shades: Vec<u8>,
+    lean: i32,
 }
 
 impl Diffuser {
-    pub(super) fn new(width: usize) -> Self {
+    pub(super) fn new(width: usize, height: usize) -> Self {
         let zeros = || vec![0; width + 2];
-        Self { now: zeros(), next: zeros(), above: zeros(), drawn: zeros(), shades: vec![255; width] }
+        let lean = if width * height < LEAN_MIN_PIXELS { 0 } else { LEAN };
+        Self { now: zeros(), next: zeros(), above: zeros(), drawn: zeros(), shades: vec![255; width], lean }
     }
 
     /// A row without photographs: nothing is carried over it.
@@ -74,7 +79,7 @@ impl Diffuser {
         }
         let (front, back) = ((x as isize + 1 + pen.ahead) as usize, (x as isize + 1 - pen.ahead) as usize);
         let want = i32::from(value) + (pen.carry + self.now[x + 1] + 8) / 16;
-        let lean = if is_edge { 0 } else { LEAN * (self.above[x + 1] + self.drawn[back]) };
+        let lean = if is_edge { 0 } else { self.lean * (self.above[x + 1] + self.drawn[back]) };
         let is_black = want + lean < 128;
         if is_black {
             words[x / 64] |= bit;

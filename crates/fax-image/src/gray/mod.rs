@@ -126,7 +126,7 @@ impl Gray {
         let rules = self.rules(share);
         let cells_wide = self.width.div_ceil(CELL).max(1);
         let mut words = vec![0_u64; self.width.div_ceil(64)];
-        let mut diffuse = Diffuser::new(self.width);
+        let mut diffuse = Diffuser::new(self.width, self.height);
         for (y, row) in self.data.chunks_exact(self.width.max(1)).enumerate() {
             words.fill(0);
             let rules = &rules[y / CELL * cells_wide..][..cells_wide];
@@ -274,15 +274,17 @@ mod tests {
 
     #[test]
     fn a_photograph_takes_fewer_octets_than_single_dots_and_its_lines_stay() {
-        let texture = |x: usize, y: usize| (120 + (x * 7 + y * 13) % 31) as u8;
-        let line = |x: usize, y: usize| x == 100 + y / 8;
-        let bits = page(|x, y| if line(x, y) { 10 } else { texture(x, y) }).to_bitmap(0.37).unwrap();
-        // A change of colour at every other pixel is what single dots come to.
-        let change = |x: u32, y: u32| bits.get(x, y) != bits.get(x + 1, y);
-        let changes = (0..bits.height()).map(|y| (0..255).filter(|x| change(*x, y)).count()).sum::<usize>();
-        assert!(changes * 3 < 255 * 128, "{changes} changes");
-        let drawn = (0..128).filter(|y| bits.get(100 + y / 8, *y)).count();
-        assert!(drawn >= 120, "{drawn} of 128 pixels of the line");
+        let (width, height) = (512_usize, 512_usize);
+        let is_line = |x: usize, y: usize| x == 100 + y / 8;
+        let shade = |x: usize, y: usize| if is_line(x, y) { 10 } else { (120 + (x * 7 + y * 13) % 31) as u8 };
+        let data = (0..width * height).map(|i| shade(i % width, i / width)).collect();
+        let bits = Gray { width, height, data }.to_bitmap(0.37).unwrap();
+        // Single dots change colour at more than every second pixel.
+        let changes = |y| (1..512).filter(|x| bits.get(x - 1, y) != bits.get(*x, y)).count();
+        let changes: usize = (0..512).map(changes).sum();
+        assert!(changes * 3 < width * height, "{changes} changes");
+        let drawn = (0..512).filter(|y| bits.get(100 + y / 8, *y)).count();
+        assert!(drawn >= 480, "{drawn} of 512 pixels of the line");
     }
 
     #[test]

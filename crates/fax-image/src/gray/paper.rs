@@ -25,8 +25,12 @@ const WRITTEN_MIN_PERCENT: usize = 4;
 const BLANK_MIN_PERCENT: usize = 60;
 const BLANK_LIGHT_MIN: u8 = 150;
 const BLANK_EVEN_PERCENT: u32 = 75;
-/// A sheet of its own, as under a shadow, covers this much of the picture, in 1000ths.
-const SHEET_MIN_THOUSANDTHS: usize = 5;
+/// A sheet of its own, as under a shadow, covers this much of the picture, in percent.
+const SHEET_MIN_PERCENT: usize = 2;
+/// A shadow leaves this much of the light, in percent; what is darker has a colour.
+const SHADOW_PERCENT: u64 = 50;
+/// Tiles of a picture that can be a sheet of paper: 7 cm × 7 cm. Smaller ones are logos and snapshots.
+const TILES_MIN: usize = 1200;
 /// What is nearly white already needs nothing.
 const WHITE: u8 = 250;
 
@@ -45,7 +49,7 @@ struct Tile {
 
 pub(super) fn whiten(gray: &mut Gray) {
     let (wide, high) = (gray.width.div_ceil(TILE), gray.height.div_ceil(TILE));
-    if wide == 0 || high == 0 {
+    if wide * high < TILES_MIN {
         return;
     }
     let tiles = tiles(gray, wide);
@@ -100,6 +104,8 @@ struct Sheet {
     number: u32,
     tiles: usize,
     written: usize,
+    /// The light of all its tiles.
+    light: u64,
 }
 
 /// The tiles that are paper, if there is any.
@@ -111,12 +117,13 @@ fn paper(tiles: &[Tile], wide: usize) -> Option<Vec<bool>> {
         if number[start] != 0 || !tiles[start].is_plain {
             continue;
         }
-        let mut sheet = Sheet { number: sheets.len() as u32 + 1, tiles: 0, written: 0 };
+        let mut sheet = Sheet { number: sheets.len() as u32 + 1, tiles: 0, written: 0, light: 0 };
         number[start] = sheet.number;
         open.push(start);
         while let Some(at) = open.pop() {
             sheet.tiles += 1;
             sheet.written += usize::from(tiles[at].is_written);
+            sheet.light += u64::from(tiles[at].light);
             for neighbour in neighbours(at, wide, tiles.len()) {
                 let (a, b) = (u32::from(tiles[at].light), u32::from(tiles[neighbour].light));
                 let is_near = a.abs_diff(b) * 100 <= a.max(b) * STEP_PERCENT;
@@ -130,8 +137,10 @@ fn paper(tiles: &[Tile], wide: usize) -> Option<Vec<bool>> {
     }
     let main = sheets.iter().max_by_key(|sheet| sheet.tiles)?;
     let is_paper = |sheet: &Sheet| {
-        let is_large = sheet.tiles * 1000 >= tiles.len() * SHEET_MIN_THOUSANDTHS;
-        sheet.number == main.number || is_large && sheet.written * main.tiles * 2 >= main.written * sheet.tiles
+        let is_large = sheet.tiles * 100 >= tiles.len() * SHEET_MIN_PERCENT;
+        let is_light = sheet.light * main.tiles as u64 * 100 >= main.light * sheet.tiles as u64 * SHADOW_PERCENT;
+        let is_written = sheet.written * main.tiles * 2 >= main.written * sheet.tiles;
+        sheet.number == main.number || is_large && is_light && is_written
     };
     let chosen: Vec<bool> = sheets.iter().map(is_paper).collect();
     let count: usize = sheets.iter().zip(&chosen).filter(|(_, chosen)| **chosen).map(|(sheet, _)| sheet.tiles).sum();
@@ -149,7 +158,7 @@ fn paper(tiles: &[Tile], wide: usize) -> Option<Vec<bool>> {
 }
 
 fn neighbours(at: usize, wide: usize, all: usize) -> impl Iterator<Item = usize> {
-    let (left, right) = (at % wide > 0, at % wide + 1 < wide);
+    let (left, right) = (!at.is_multiple_of(wide), at % wide + 1 < wide);
     let candidates = [left.then(|| at.wrapping_sub(1)), right.then_some(at + 1), at.checked_sub(wide), Some(at + wide)];
     candidates.into_iter().flatten().filter(move |at| *at < all)
 }
@@ -280,11 +289,11 @@ mod tests {
 
     #[test]
     fn white_pages_and_pictures_without_paper_stay_as_they_are() {
-        let (width, height) = (320, 320);
+        let (width, height) = (640, 640);
         let texture = |x: usize, y: usize| ((x * x + y * 31 + x * y) % 200) as u8 + 20;
         let rendered = |_: usize, y: usize| if y % 20 < 2 { 0 } else { 255 };
-        let dark = |x: usize, _: usize| (x / 20) as u8 + 30;
-        let sky = |_: usize, y: usize| 240 - (y / 2) as u8;
+        let dark = |x: usize, _: usize| (x / 40) as u8 + 30;
+        let sky = |_: usize, y: usize| 240 - (y / 4) as u8;
         for (name, shade) in [
             ("texture", &texture as &dyn Fn(usize, usize) -> u8),
             ("rendered", &rendered),
@@ -313,6 +322,24 @@ mod tests {
         // Brighter by what the paper around was darker than white, and no more.
         let (was, is) = (u32::from(inside(&before)), u32::from(inside(&gray)));
         assert!(is > was && is < was * 2, "{was} became {is}");
+    }
+
+    #[test]
+    fn coloured_fields_on_white_keep_their_shades() {
+        let (width, height) = (800, 640);
+        let field = |x: usize, y: usize| (200..500).contains(&x) && (200..500).contains(&y);
+        let writing = |x: usize, y: usize| y % 30 < 6 && x % 14 < 5;
+        let shade = |x: usize, y: usize| match (field(x, y), writing(x, y)) {
+            (true, false) => 90,
+            (true, true) => 20,
+            (false, false) => 243,
+            (false, true) => 0,
+        };
+        let data = (0..width * height).map(|i| shade(i % width, i / width)).collect();
+        let mut gray = Gray { width, height, data };
+        gray.whiten();
+        assert!((88..=110).contains(&gray.data[310 * width + 313]), "{}", gray.data[310 * width + 313]);
+        assert!(gray.data[620 * width + 13] >= PAPER);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use fax_image::Bitmap;
 
 use crate::finish;
 use crate::fonts::Fonts;
-use crate::kind::{Kind, kind_of};
+use crate::kind::{Kind, kind_of, remedy};
 use crate::order::{ConvertError, ConvertOrder, ErrorKind, Paper, Part, Quality, Result, Text};
 use crate::worker::{Output, Progress};
 
@@ -106,10 +106,13 @@ fn pages_of(part: &Part, job: &mut Job<'_>) -> Result<()> {
         Some(Kind::Html) => html::pages(&text::decode(&part.bytes, part.charset.as_deref()), job),
         Some(Kind::Pdf) => pdf::pages(&part.bytes, job),
         Some(Kind::Tiff) => tiff::pages(&part.bytes, job),
-        Some(kind @ (Kind::Png | Kind::Jpeg | Kind::Gif | Kind::Bmp | Kind::WebP | Kind::Heic)) => {
+        Some(kind @ (Kind::Png | Kind::Jpeg | Kind::Gif | Kind::Bmp | Kind::WebP)) => {
             picture::pages(&part.bytes, kind, job)
         }
         None => {
+            if let Some(remedy) = remedy(&part.bytes) {
+                return Err(ConvertError::new(ErrorKind::Unsupported, remedy));
+            }
             let media = if part.media.is_empty() { "no media type" } else { &part.media };
             Err(ConvertError::new(ErrorKind::Unsupported, format!("no converter for this kind of file ({media})")))
         }

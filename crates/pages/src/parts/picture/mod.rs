@@ -18,7 +18,7 @@ use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageError, ImageForma
 use super::Job;
 use super::incoming::{Incoming, Orientation};
 use crate::kind::Kind;
-use crate::order::{ConvertError, ErrorKind, Result, damaged};
+use crate::order::{ConvertError, Result, damaged};
 use crate::size::{ENLARGE_PICTURE, Placement, Turned, WIDTH_PX, check_pixels, keeps_its_rows, place};
 use crate::tiff_f::resolution;
 
@@ -36,7 +36,6 @@ pub(super) fn pages(bytes: &[u8], kind: Kind, job: &mut Job<'_>) -> Result<()> {
         Kind::Gif => whole(bytes, ImageFormat::Gif, job)?,
         Kind::Bmp => whole(bytes, ImageFormat::Bmp, job)?,
         Kind::WebP => whole(bytes, ImageFormat::WebP, job)?,
-        Kind::Heic => return Err(no_heic()),
         Kind::Text | Kind::Html | Kind::Pdf | Kind::Tiff => return Err(damaged("it is no picture")),
     };
     if kind == Kind::Gif && frames(bytes) > 1 {
@@ -44,13 +43,6 @@ pub(super) fn pages(bytes: &[u8], kind: Kind, job: &mut Job<'_>) -> Result<()> {
     }
     let page = incoming.finish(job)?;
     job.add(page)
-}
-
-/// The decoder of HEVC is patented and in C++; none runs beside documents of strangers here.
-fn no_heic() -> ConvertError {
-    let detail = "pictures in HEIC or AVIF are not read; fix: send it as JPEG or PDF (on an iPhone: Settings, Camera, \
-                  Formats, Most Compatible)";
-    ConvertError::new(ErrorKind::Unsupported, detail)
 }
 
 /// What a decoder knows about a picture before its pixels.
