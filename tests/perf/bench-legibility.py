@@ -71,10 +71,11 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--worker", required=True)
     parser.add_argument("--keep", help="a folder for the pages as PBM, to look at")
+    parser.add_argument("--only", nargs="*", help="these documents alone, by name")
     options = parser.parse_args()
     worse = 0
     with tempfile.TemporaryDirectory() as folder:
-        made = documents(folder)
+        made = [item for item in documents(folder) if not options.only or item[0] in options.only]
         print(f"{'':14} " + " ".join(f"{'ours ' + str(d):>9} {'gs ' + str(d):>9}" for _, d in DENSITIES))
         for name, path, truth in made:
             shown = []

@@ -4,10 +4,8 @@ import json
 import os
 import struct
 import subprocess
-import tempfile
+import threading
 from dataclasses import dataclass, field
-
-WALL_S = 120
 
 
 @dataclass
@@ -30,20 +28,30 @@ class Answer:
     cost: Cost = field(default_factory=lambda: Cost(0.0, 0.0))
 
 
-def run(command, stdin=b"", folder=None):
-    """Runs a program to its end: exit status as of wait4, standard output, its cost."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        # A pipe that stays open: the converter ends with the gateway, and a file ends at once.
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=err, cwd=folder)
+def run(command, stdin=b""):
+    """Runs a program to its end: exit status as of wait4, standard output, standard error, its cost."""
+    pipe = subprocess.PIPE
+    # Pipes, for the converter may write no files. Standard input stays open: its end is the end of the gateway.
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+    heard = {}
+
+    def listen(name, stream):
+        heard[name] = stream.read()
+
+    threads = [threading.Thread(target=listen, args=item) for item in (("out", process.stdout), ("err", process.stderr))]
+    for thread in threads:
+        thread.start()
+    try:
         process.stdin.write(stdin)
         process.stdin.flush()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = status
-        process.stdin.close()
-        out.seek(0)
-        err.seek(0)
-        cost = Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
-        return status, out.read(), err.read(), cost
+    except BrokenPipeError:
+        pass  # It ended early, and its status says how.
+    for thread in threads:
+        thread.join()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status
+    process.stdin.close()
+    return status, heard["out"], heard["err"], Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def convert(worker, name, document, quality="fine", paper="letter", memory_bytes=512 << 20, cpu_s=60):
@@ -52,10 +60,7 @@ def convert(worker, name, document, quality="fine", paper="letter", memory_bytes
     job = {"job": "convert", "paper": paper, "quality": quality, "max_pages": 1000, "body": None, "parts": [part]}
     header = json.dumps({"memory_bytes": memory_bytes, "cpu_s": cpu_s, "job": job}).encode()
     frame = struct.pack(">IIQ", len(header), 1, len(document)) + header + document
-    try:
-        status, out, err, cost = run([worker], frame)
-    except BrokenPipeError:
-        return Answer(error="the converter does not listen", kind="crashed")
+    status, out, err, cost = run([worker], frame)
     for header, blob in frames(out):
         if header.get("answer") == "done":
             return Answer(blob, len(header["pages"]), header.get("in_colour", 0), cost=cost)

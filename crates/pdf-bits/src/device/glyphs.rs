@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use hayro::hayro_interpret::font::{Glyph, GlyphRun, OutlineGlyph};
+use hayro::hayro_interpret::font::{Glyph, GlyphRun, HintingCache, OutlineGlyph};
 use hayro::hayro_interpret::{DrawProps, Paint, StrokeProps};
 use hayro::kurbo::{Affine, BezPath, Rect};
 
@@ -22,6 +22,11 @@ const CACHE_MAX_BYTES: usize = 6 << 20;
 const OUTLINES_MAX: usize = 20_000;
 /// How far dots are kept off a line of text at its sides, pixels.
 const BAND_PX: i32 = 5;
+/// Heights of an em at which level strokes are moved to whole rows.
+const HINTED_ROWS: std::ops::RangeInclusive<f64> = 4.0..=128.0;
+/// A hinted glyph is inked from halfway between the page's share and this one on: its level strokes need no help, and more
+/// than these would grow too bold.
+const HINTED_SHARE: f32 = 0.37;
 /// Places of a glyph within a pixel that are told apart.
 const PLACES: f64 = 4.0;
 
@@ -29,6 +34,7 @@ const PLACES: f64 = 4.0;
 #[derive(Default)]
 pub(crate) struct GlyphCache {
     outlines: Outlines,
+    hinting: HintingCache,
     stamps: HashMap<Key, Option<Placed>>,
     rims: HashMap<Key, Stamp>,
     size_bytes: usize,
@@ -49,8 +55,17 @@ impl GlyphCache {
     fn outline(&mut self, glyph: &OutlineGlyph, id: u128) -> Rc<BezPath> {
         if self.outlines.len() > OUTLINES_MAX {
             self.outlines.clear();
+            self.hinting = HintingCache::new();
         }
         Rc::clone(self.outlines.entry(id).or_insert_with(|| Rc::new(glyph.outline())))
+    }
+
+    /// The outline with its level strokes moved to whole rows, for upright text of common sizes.
+    fn hinted(&self, glyph: &OutlineGlyph, transform: Affine) -> Option<BezPath> {
+        let [_, b, c, d, _, _] = transform.as_coeffs();
+        let rows = -d * 1000.0;
+        let is_upright = b == 0.0 && c == 0.0 && HINTED_ROWS.contains(&rows);
+        if is_upright { glyph.hinted_outline(rows as f32, &self.hinting) } else { None }
     }
 
     /// The stamp of a glyph, with the place of its upper left corner relative to the pixel of its origin. Nothing for a blank.
@@ -58,8 +73,14 @@ impl GlyphCache {
         if let Some(known) = self.stamps.get(&key) {
             return known.clone();
         }
-        let outline = self.outline(glyph, key.0);
-        let placed = rasterize(&mut self.raster, &outline, transform, share);
+        let placed = match self.hinted(glyph, transform) {
+            // Its level strokes fill whole rows, and upright ones have 204 dots to the inch at every density.
+            Some(hinted) => rasterize(&mut self.raster, &hinted, transform, (share + HINTED_SHARE) / 2.0),
+            None => {
+                let outline = self.outline(glyph, key.0);
+                rasterize(&mut self.raster, &outline, transform, share)
+            }
+        };
         self.size_bytes += placed.as_ref().map_or(0, |placed| placed.stamp.size_bytes()) + size_of::<(Key, Placed)>();
         if self.size_bytes > CACHE_MAX_BYTES {
             self.stamps.clear();
@@ -202,7 +223,7 @@ fn band(placed: &Placed, x: i32, y: i32, transform: Affine) -> (i32, i32, i32, i
     let (mut top, mut bottom) = (y - BAND_PX, y + height + BAND_PX);
     if b == 0.0 && c == 0.0 && d < 0.0 {
         let (em, base) = (height_px(transform), y - placed.top);
-        (top, bottom) = (base - (em * 0.85) as i32, base + (em * 0.3) as i32);
+        (top, bottom) = (base - em as i32, base + (em * 0.4) as i32);
     }
     (x - BAND_PX, top, x + width + BAND_PX, bottom)
 }

@@ -311,7 +311,7 @@ struct Dashes<'l> {
     offset: f64,
     index: usize,
     left: f64,
-    at: Point,
+    at: Option<Point>,
     pieces: usize,
     out: BezPath,
 }
@@ -319,9 +319,8 @@ struct Dashes<'l> {
 impl<'l> Dashes<'l> {
     fn new(lengths: &'l [f64], offset: f64) -> Self {
         let period: f64 = lengths.iter().sum::<f64>() * if lengths.len().is_multiple_of(2) { 1.0 } else { 2.0 };
-        let at = Point::new(f64::NAN, f64::NAN);
         let offset = offset.rem_euclid(period);
-        Self { lengths, offset, index: 0, left: 0.0, at, pieces: 0, out: BezPath::new() }
+        Self { lengths, offset, index: 0, left: 0.0, at: None, pieces: 0, out: BezPath::new() }
     }
 
     /// A new figure begins with the pattern's beginning.
@@ -340,10 +339,11 @@ impl<'l> Dashes<'l> {
     }
 
     fn line(&mut self, a: Point, b: Point) {
-        if !(self.at.distance(a) < 1e-6 * (1.0 + a.x.abs() + a.y.abs())) {
+        let near = 1e-6 * (1.0 + a.x.abs() + a.y.abs());
+        if self.at.is_none_or(|at| at.distance(a) > near) {
             self.begin(a);
         }
-        self.at = b;
+        self.at = Some(b);
         let length = a.distance(b);
         let mut done = 0.0;
         while length - done > self.left && self.pieces < DASHES_MAX {

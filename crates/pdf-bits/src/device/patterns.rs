@@ -38,7 +38,7 @@ impl<'c> Pen<'c> {
         let inverse = tiling.matrix.inverse();
         let area = inverse.transform_rect_bbox(area);
         let (step_x, step_y) = (f64::from(tiling.x_step.abs()), f64::from(tiling.y_step.abs()));
-        if !area.is_finite() || !(step_x > 0.0 && step_y > 0.0) {
+        if !(area.is_finite() && step_x > 0.0 && step_y > 0.0) {
             return;
         }
         let columns = (((area.x0 - tiling.bbox.x1) / step_x).ceil(), ((area.x1 - tiling.bbox.x0) / step_x).floor());

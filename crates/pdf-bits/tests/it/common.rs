@@ -54,7 +54,7 @@ pub(crate) fn try_draw(bytes: Vec<u8>, frame: Frame) -> Result<Drawn, Error> {
 
 /// The first page, drawn in bits, a point to a pixel.
 pub(crate) fn bits(bytes: Vec<u8>, width: u32, height: u32) -> Bitmap {
-    let drawn = try_draw(bytes, frame(width, height)).unwrap();
+    let drawn = try_draw(bytes, frame(width, height)).expect("the page is drawn");
     assert_eq!(drawn.in_colour, None);
     drawn.bits
 }
