@@ -89,6 +89,20 @@ fn difference(one: &Bitmap, other: &Bitmap) -> f64 {
     f64::from(differing) / (f64::from(one.width()) * f64::from(one.height()))
 }
 
+/// By how much the tone differs, as the share of ink in squares of 48 pixels: dots fall elsewhere when a shade is one off.
+fn tone_difference(one: &Bitmap, other: &Bitmap) -> f64 {
+    let squares = |page: &Bitmap| {
+        let mut ink = vec![0_u32; 36 * page.height().div_ceil(48) as usize];
+        for y in 0..page.height() {
+            (0..1728).filter(|x| page.get(*x, y)).for_each(|x| ink[(y / 48 * 36 + x / 48) as usize] += 1);
+        }
+        ink
+    };
+    let (one, other) = (squares(one), squares(other));
+    let most = one.iter().zip(&other).map(|(one, other)| one.abs_diff(*other)).max().unwrap_or(0);
+    f64::from(most) / f64::from(48 * 48)
+}
+
 fn is_lossless(options: &[&str]) -> bool {
     !options.iter().any(|option| option.starts_with("jpeg"))
 }
@@ -127,13 +141,14 @@ async fn f6_every_compression_and_layout_gives_the_same_page() {
             }
             bench.run("tiffcp", options, &[source, "copy.tif"]);
             let page = page_of("copy.tif", bench.read("copy.tif")).await;
-            // A palette of 256 shades and the rounding of inks move a few dots of the wedge, JPEG some more.
-            let allowed = match source {
-                "grey.tif" | "words.tif" if is_lossless(options) => 0.0,
-                _ => 0.02,
+            // Colours and inks are rounded and JPEG loses a little: the same tones then, else the same dots. tiffmedian's
+            // palette has other shades.
+            let (found, allowed) = match source {
+                "grey.tif" | "words.tif" if is_lossless(options) => (difference(&page, &expected), 0.0),
+                "palette.tif" => (difference(&page, &expected), 0.05),
+                _ => (tone_difference(&page, &expected), 0.1),
             };
-            let found = difference(&page, &expected);
-            assert!(found <= allowed, "{source} {options:?}: {found} of the pixels differ");
+            assert!(found <= allowed, "{source} {options:?}: {found} of the ink differs");
         }
     }
 }
