@@ -182,8 +182,10 @@ async fn f6_every_layout_of_bits_gives_the_same_page() {
 
 /// A file of one strip, as libtiff's tools cannot make it.
 fn made(bits: u32, photometric: u32, fields: &[(u16, u32)], strip: &[u8]) -> Vec<u8> {
-    let mut all = vec![(256, WIDTH), (257, HEIGHT), (258, bits), (259, 1), (262, photometric), (277, 1), (278, HEIGHT)];
-    all.extend_from_slice(fields);
+    let mut all = fields.to_vec();
+    let given = |tag| fields.iter().any(|(field, _)| *field == tag);
+    let usual = [(256, WIDTH), (257, HEIGHT), (258, bits), (259, 1), (262, photometric), (277, 1), (278, HEIGHT)];
+    all.extend(usual.into_iter().filter(|(tag, _)| !given(*tag)));
     let start = 8 + 2 + (all.len() + 2) * 12 + 4;
     all.extend([(273, start as u32), (279, strip.len() as u32)]);
     all.sort_unstable();
@@ -277,6 +279,7 @@ async fn f6_what_cannot_be_read_is_refused_with_its_page_and_a_remedy() {
         ("float.tif", ErrorKind::Unsupported, made(32, 1, &[(339, 3)], &plain), "not whole numbers"),
         ("odd.tif", ErrorKind::Unsupported, made(12, 1, &[], &plain), "12 bits"),
         ("filter.tif", ErrorKind::Unsupported, made(8, 32_803, &[], &plain), "kind of colours"),
+        ("bits-of-jpeg.tif", ErrorKind::Damaged, made(1, 1, &[(259, 7)], &plain), "those of JPEG have 8"),
         ("short.tif", ErrorKind::Damaged, made(8, 1, &[], &plain[..3000]), "damaged or missing"),
         ("outside.tif", ErrorKind::Damaged, made(8, 1, &[(322, 16), (323, 16), (324, 99_000_000)], &plain), "outside"),
     ] {

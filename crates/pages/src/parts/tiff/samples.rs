@@ -84,6 +84,9 @@ fn check(raster: &Raster<'_>) -> Result<()> {
     if !matches!(header.bits, 1 | 2 | 4 | 8 | 16) || raster.predictor == 2 && header.bits < 8 {
         return unsupported(format!("its samples have {} bits, which is not read", header.bits));
     }
+    if header.compression == compression::JPEG && header.bits != 8 {
+        return Err(damaged(format!("its samples have {} bits, and those of JPEG have 8", header.bits)));
+    }
     let colours = match header.photometric {
         photometric::WHITE_IS_ZERO | photometric::BLACK_IS_ZERO => 1,
         photometric::PALETTE if !raster.palette.is_empty() => 1,
