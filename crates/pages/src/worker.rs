@@ -91,6 +91,21 @@ fn end_with_the_gateway() -> std::io::Result<()> {
     std::thread::Builder::new().stack_size(64 << 10).spawn(watch).map(drop)
 }
 
+/// A converter in this very process, not locked up: for fuzzing, where a crash is what is looked for.
+pub struct Unlocked(Fonts);
+
+impl Unlocked {
+    /// Opens the fonts.
+    pub fn open() -> Self {
+        Self(Fonts::open())
+    }
+
+    /// The pages of the documents as TIFF-F.
+    pub fn convert(&self, order: ConvertOrder) -> Result<Vec<u8>> {
+        parts::convert(order, &self.0, &mut Progress(&mut std::io::sink())).map(|output| output.bytes)
+    }
+}
+
 fn run(job: Job, mut blobs: Vec<Vec<u8>>, fonts: &Fonts, progress: &mut Progress<'_>) -> Result<Output> {
     match job {
         Job::Convert { paper, quality, max_pages, body, parts } => {

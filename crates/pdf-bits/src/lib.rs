@@ -13,7 +13,6 @@ mod canvas;
 mod clip;
 mod device;
 mod document;
-mod gray;
 mod ink;
 mod raster;
 mod scale;
@@ -21,4 +20,3 @@ mod stock;
 
 pub use document::{Document, Drawn, Error, Fonts, Frame, Painter};
 pub use fax_image::Bitmap;
-pub use gray::Gray;

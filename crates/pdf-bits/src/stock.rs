@@ -1,6 +1,6 @@
-//! Pages that the device cannot draw yet, drawn in colour by stock hayro and made black and white by `gray`.
+//! Pages that the device cannot draw yet, drawn in colour by stock hayro and made black and white by `fax_image::gray`.
 
-use fax_image::{Bitmap, BitmapError};
+use fax_image::{Bitmap, BitmapError, Gray};
 use hayro::hayro_interpret::InterpreterSettings;
 use hayro::hayro_interpret::hayro_syntax::page::Page;
 use hayro::kurbo::Affine;
@@ -9,7 +9,6 @@ use hayro::vello_cpu::{Pixmap, RasterizerSettings, RenderContext, Resources, Tar
 use hayro::{RenderCache, RenderSettings, render_into};
 
 use crate::document::Frame;
-use crate::gray::Gray;
 use crate::ink::luma;
 
 pub(crate) fn draw<'a>(

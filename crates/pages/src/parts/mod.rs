@@ -3,6 +3,7 @@
 //! To add a format: a variant of [`Kind`], its signature, a module here and an arm in [`pages_of`].
 
 pub(crate) mod html;
+mod incoming;
 pub(crate) mod pdf;
 mod picture;
 mod text;
@@ -12,7 +13,7 @@ use fax_image::Bitmap;
 
 use crate::finish;
 use crate::fonts::Fonts;
-use crate::kind::{Kind, kind_of};
+use crate::kind::{Kind, kind_of, remedy};
 use crate::order::{ConvertError, ConvertOrder, ErrorKind, Paper, Part, Quality, Result, Text};
 use crate::worker::{Output, Progress};
 
@@ -109,6 +110,9 @@ fn pages_of(part: &Part, job: &mut Job<'_>) -> Result<()> {
             picture::pages(&part.bytes, kind, job)
         }
         None => {
+            if let Some(remedy) = remedy(&part.bytes) {
+                return Err(ConvertError::new(ErrorKind::Unsupported, remedy));
+            }
             let media = if part.media.is_empty() { "no media type" } else { &part.media };
             Err(ConvertError::new(ErrorKind::Unsupported, format!("no converter for this kind of file ({media})")))
         }

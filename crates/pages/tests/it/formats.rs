@@ -47,53 +47,6 @@ async fn a_pdf_page_stands_where_it_should_and_landscape_is_turned() {
 }
 
 #[tokio::test]
-async fn every_picture_format_shows_its_picture() {
-    for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Gif, ImageFormat::Bmp, ImageFormat::WebP] {
-        let image = half_black(1000, 500);
-        let image = if format == ImageFormat::Gif { image.to_rgb8().into() } else { image };
-        let image = if format == ImageFormat::WebP { image.to_rgba8().into() } else { image };
-        let converted = convert(vec![part("x.bin", encoded(&image, format))]).await;
-        let converted = converted.unwrap_or_else(|error| panic!("{format:?}: {error}"));
-        let [page] = <[_; 1]>::try_from(bitmaps(&converted.bytes)).unwrap();
-        // 1000 × 500 pixels are 265 × 132 mm: larger turned than upright. The left half is on top then.
-        assert!(ink(&page, (200, 20, 800, 400)) > 0.98, "{format:?}");
-        assert!(ink(&page, (200, 460, 800, 900)) < 0.02, "{format:?}");
-    }
-}
-
-#[tokio::test]
-async fn transparent_pixels_are_paper_and_only_the_first_gif_picture_is_drawn() {
-    let mut clear = image::RgbaImage::from_pixel(400, 400, image::Rgba([0, 0, 0, 0]));
-    clear.put_pixel(200, 200, image::Rgba([0, 0, 0, 255]));
-    let clear = encoded(&clear.into(), ImageFormat::Png);
-    let mut gif = Vec::new();
-    let mut encoder = image::codecs::gif::GifEncoder::new(&mut gif);
-    for shade in [0, 255] {
-        let frame = image::RgbaImage::from_pixel(400, 400, image::Rgba([shade, shade, shade, 255]));
-        encoder.encode_frame(image::Frame::new(frame)).unwrap();
-    }
-    drop(encoder);
-    let converted = convert(vec![part("clear.png", clear), part("logo.gif", gif)]).await.unwrap();
-    let [clear, gif] = <[_; 2]>::try_from(bitmaps(&converted.bytes)).unwrap();
-    assert!(clear.black_pixels() < 200);
-    assert!(ink(&gif, (300, 0, 700, 300)) > 0.99);
-    assert_eq!(converted.notes, ["logo.gif: first of several pictures"]);
-}
-
-#[tokio::test]
-async fn exif_orientation_is_obeyed() {
-    let mut jpeg = encoded(&half_black(640, 480), ImageFormat::Jpeg);
-    // APP1 with one IFD entry: orientation 6, to be turned clockwise. Big-endian TIFF inside.
-    let exif = b"\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
-    jpeg.splice(2..2, exif.iter().copied());
-    let converted = convert(vec![part("photo.jpg", jpeg)]).await.unwrap();
-    let [page] = <[_; 1]>::try_from(bitmaps(&converted.bytes)).unwrap();
-    // 480 × 640 now, 127 × 169 mm: black above, white below.
-    assert!(ink(&page, (300, 10, 700, 270)) > 0.98);
-    assert!(ink(&page, (300, 300, 700, 560)) < 0.02);
-}
-
-#[tokio::test]
 async fn fax_pages_keep_their_pixels() {
     let mut fine = fax_image::Bitmap::white(1728, 1100).unwrap();
     (0..1100).for_each(|y| fine.set(y * 3 % 1728, y, Ink::Black));
@@ -111,29 +64,6 @@ async fn fax_pages_keep_their_pixels() {
     // 900 rows at 3.85 lines to the millimetre are 1800 at 7.7.
     let last = (0..second.height()).rev().find(|y| !second.is_row_white(*y)).unwrap();
     assert!((1780..1820).contains(&last), "{last}");
-}
-
-#[tokio::test]
-async fn tiff_of_other_kinds_is_read() {
-    use tiff::encoder::{Compression, DeflateLevel, TiffEncoder, colortype};
-    for (name, compression) in [
-        ("none", Compression::Uncompressed),
-        ("LZW", Compression::Lzw),
-        ("Deflate", Compression::Deflate(DeflateLevel::Fast)),
-    ] {
-        let mut bytes = std::io::Cursor::new(Vec::new());
-        let mut encoder = TiffEncoder::new(&mut bytes).unwrap().with_compression(compression);
-        let gray = half_black(600, 400).to_luma8();
-        encoder.write_image::<colortype::Gray8>(600, 400, gray.as_raw()).unwrap();
-        let color = half_black(600, 400).to_rgb8();
-        encoder.write_image::<colortype::RGB8>(600, 400, color.as_raw()).unwrap();
-        let converted = convert(vec![part("x.tif", bytes.into_inner())]).await.unwrap();
-        let pages = bitmaps(&converted.bytes);
-        assert_eq!(pages.len(), 2);
-        for page in pages {
-            assert!(page.black_pixels() > 100_000 && ink(&page, (900, 0, 1000, 1000)) < 0.6, "{name}");
-        }
-    }
 }
 
 /// Two texts of the same length in each script: without glyphs both would be the same row of boxes.

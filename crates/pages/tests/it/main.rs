@@ -6,3 +6,6 @@ mod common;
 mod finish;
 mod formats;
 mod hostile;
+mod mutations;
+mod pictures;
+mod tiff_kinds;

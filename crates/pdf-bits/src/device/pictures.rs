@@ -1,7 +1,8 @@
-//! Pictures: bilevel ones by coverage, grey and coloured ones through `gray`.
+//! Pictures: bilevel ones by coverage, grey and coloured ones through `fax_image::gray`.
 
 use std::borrow::Cow;
 
+use fax_image::Gray;
 use hayro::hayro_interpret::hayro_syntax::object::stream::ImageDecodeParams;
 use hayro::hayro_interpret::hayro_syntax::object::{Array, Name, Stream};
 use hayro::hayro_interpret::{Image, ImageData, ImageDrawProps, LumaData, Paint, RasterImage, StencilImage};
@@ -9,7 +10,6 @@ use hayro::kurbo::{Affine, Point, Rect};
 
 use super::Pen;
 use crate::canvas::{Mix, Plane, shifted};
-use crate::gray::Gray;
 use crate::ink::{Ink, luma};
 use crate::scale::{self, Packed};
 
