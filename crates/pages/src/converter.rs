@@ -48,6 +48,8 @@ pub struct Converted {
     pub pages: Vec<String>,
     /// Remarks for the log: `logo.gif: first of 12 pictures`.
     pub notes: Vec<String>,
+    /// Pages that had to be drawn in colour before they were made black and white: slower, and less crisp.
+    pub in_colour: u32,
     /// What of the converter process could not be locked up, on kernels without landlock or seccomp; none is right.
     pub unlocked: Option<String>,
 }
@@ -240,9 +242,9 @@ async fn listen(
                 }
                 Answer::Working { part: now } => *part = Some(now),
                 Answer::Failed { error } => return Ok(Some(Err(error))),
-                Answer::Done { pages, notes } => {
+                Answer::Done { pages, notes, in_colour } => {
                     let bytes = blobs.pop().unwrap_or_default();
-                    return Ok(Some(Ok(Converted { bytes, pages, notes, unlocked })));
+                    return Ok(Some(Ok(Converted { bytes, pages, notes, in_colour, unlocked })));
                 }
             }
         }

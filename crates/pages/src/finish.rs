@@ -49,7 +49,7 @@ pub(crate) fn finish(order: FinishOrder, fonts: &Fonts, progress: &mut Progress<
         writer.add(page, part)?;
     }
     let (bytes, pages) = writer.finish()?;
-    Ok(Output { bytes, pages, notes: fonts.remark().into_iter().collect() })
+    Ok(Output { bytes, pages, notes: fonts.remark().into_iter().collect(), in_colour: 0 })
 }
 
 /// The cover tells the number of pages, its own among them, and that number can change how many it has: so it is
@@ -91,13 +91,13 @@ pub(crate) fn restamp(tiff: &[u8], page: u32, header: &HeaderLine, fonts: &Fonts
     let stamped = stamp.restamp(index, reader.page(index)?)?;
     let bytes = reader.with_page(index, &stamped)?;
     let pages = vec![DOCUMENT.to_owned(); total];
-    Ok(Output { bytes, pages, notes: fonts.remark().into_iter().collect() })
+    Ok(Output { bytes, pages, notes: fonts.remark().into_iter().collect(), in_colour: 0 })
 }
 
 /// PNG of a page (from 1).
 pub(crate) fn thumbnail(tiff: &[u8], page: u32, width_px: u32) -> Result<Output> {
     let bytes = tiff_f::thumbnail(tiff, page, width_px)?;
-    Ok(Output { bytes, pages: Vec::new(), notes: Vec::new() })
+    Ok(Output { bytes, pages: Vec::new(), notes: Vec::new(), in_colour: 0 })
 }
 
 /// Collects finished pages: kept coded, so that 200 pages take 200 strips and not 200 bitmaps.

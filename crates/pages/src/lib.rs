@@ -18,7 +18,6 @@ mod converter;
 mod cover;
 mod finish;
 mod fonts;
-mod gray;
 mod header_line;
 mod kind;
 mod layout;

@@ -1,10 +1,10 @@
 //! Scales pictures to fax pixels by area, and pastes them onto pages.
 
 use fax_image::Bitmap;
+use pdf_bits::Gray;
 
-use crate::gray::Gray;
 use crate::order::{Paper, Quality, Result, damaged};
-use crate::size::{Placement, Turned, WIDTH_PX, page_rows};
+use crate::size::{Placement, Turned, WIDTH_PX, coverage_share, page_rows};
 
 /// A white page of the chosen size.
 pub(crate) fn blank(paper: Paper, quality: Quality) -> Result<Bitmap> {
@@ -16,6 +16,12 @@ pub(crate) fn on_page(picture: &Bitmap, place: &Placement, paper: Paper, quality
     let mut page = blank(paper, quality)?;
     page.blit(picture, place.left as i32, 0);
     Ok(page)
+}
+
+/// A grey picture made black and white, at its place on a full page.
+pub(crate) fn gray_on_page(gray: &Gray, place: &Placement, paper: Paper, quality: Quality) -> Result<Bitmap> {
+    let bits = gray.to_bitmap(coverage_share(quality)).map_err(|e| damaged(e.to_string()))?;
+    on_page(&bits, place, paper, quality)
 }
 
 /// The source scaled (and turned) to its place. `shade(x, y)` is the source's grey.

@@ -30,6 +30,15 @@ pub(crate) fn rows_per_mm(quality: Quality) -> f64 {
     }
 }
 
+/// Share of a pixel that ink has to cover for it to be inked: less at 98 lines to the inch, where thin horizontals would
+/// vanish otherwise (measured by OCR).
+pub(crate) fn coverage_share(quality: Quality) -> f32 {
+    match quality {
+        Quality::Standard => 0.2,
+        Quality::Fine | Quality::Superfine => 0.37,
+    }
+}
+
 /// Where a picture of `width` × `height` millimetres goes on a page: as large as fits, its aspect kept, turned by
 /// 90° when that makes it larger.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -72,7 +72,12 @@ pub(crate) enum Answer {
     /// It begins with this part: a crash from here on is its fault.
     Working { part: String },
     /// Finished; the result is the only blob.
-    Done { pages: Vec<String>, notes: Vec<String> },
+    Done {
+        pages: Vec<String>,
+        notes: Vec<String>,
+        #[serde(default)]
+        in_colour: u32,
+    },
     /// Not possible.
     Failed { error: ConvertError },
 }

@@ -27,6 +27,8 @@ pub(crate) struct Output {
     pub pages: Vec<String>,
     /// What somebody may want to know: "first of 12 pictures".
     pub notes: Vec<String>,
+    /// Pages that were drawn in colour before they were made black and white.
+    pub in_colour: u32,
 }
 
 /// Tells the gateway which part is being worked on.
@@ -69,7 +71,8 @@ fn serve() -> std::io::Result<()> {
             .unwrap_or_else(|_| Err(damaged("the converter stumbled over it")));
     match result {
         Ok(output) => {
-            wire::write(&mut out, &Answer::Done { pages: output.pages, notes: output.notes }, &[&output.bytes])
+            let Output { bytes, pages, notes, in_colour } = output;
+            wire::write(&mut out, &Answer::Done { pages, notes, in_colour }, &[&bytes])
         }
         Err(error) => wire::write(&mut out, &Answer::Failed { error }, &[]),
     }

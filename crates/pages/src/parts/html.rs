@@ -1,7 +1,5 @@
 //! text/html into pages. Nothing in it is fetched; scripts do nothing; its remote pictures are not there.
 
-use fax_image::Bitmap;
-
 use super::Job;
 use crate::layout::{self, Sheet};
 use crate::order::{ConvertError, ErrorKind, Result};
@@ -11,7 +9,7 @@ const HTML_MAX_BYTES: usize = 2 << 20;
 
 const CSS: &str = "body { font-size: 11.5pt; line-height: 1.3; overflow-wrap: anywhere } img { max-width: 100% }";
 
-pub(crate) fn pages(html: &str, job: &mut Job<'_>) -> Result<Vec<Bitmap>> {
+pub(crate) fn pages(html: &str, job: &mut Job<'_>) -> Result<()> {
     if html.to_ascii_lowercase().contains("<img") {
         job.notes.push("pictures inside HTML are not fetched".to_owned());
     }
@@ -29,7 +27,7 @@ pub(crate) fn pages(html: &str, job: &mut Job<'_>) -> Result<Vec<Bitmap>> {
             job.notes.push(format!("shown as plain text, because {}", error.detail));
             super::text::pages(&text, job)
         }
-        other => other,
+        other => other?.into_iter().try_for_each(|page| job.add(page)),
     }
 }
 

@@ -25,9 +25,22 @@ pub(crate) struct Job<'a> {
     pub fonts: &'a Fonts,
     /// Remarks.
     pub notes: Vec<String>,
+    /// Pages that had to be drawn in colour before they were made black and white.
+    pub in_colour: u32,
+    /// Where the pages go, and whose they are.
+    pub writer: &'a mut finish::Writer,
+    pub part: &'a str,
 }
 
 impl Job<'_> {
+    /// One more page. It is kept coded, so that a long document takes no more memory than a short one.
+    pub(crate) fn add(&mut self, page: Bitmap) -> Result<()> {
+        self.pages_max = self.pages_max.checked_sub(1).ok_or_else(|| {
+            ConvertError::new(ErrorKind::TooManyPages, "it has more pages than are allowed in all its fax")
+        })?;
+        self.writer.add(page, self.part)
+    }
+
     /// An error when a part has more pages than it may have.
     pub(crate) fn allow(&self, pages: usize) -> Result<()> {
         if pages > self.pages_max as usize {
@@ -45,18 +58,20 @@ pub(crate) const BODY: &str = "text of the mail";
 pub(crate) fn convert(order: ConvertOrder, fonts: &Fonts, progress: &mut Progress<'_>) -> Result<Output> {
     let mut writer = finish::Writer::new(order.quality);
     let mut notes = Vec::new();
-    let mut add = |part: &str, writer: &mut finish::Writer, make: &dyn Fn(&mut Job<'_>) -> Result<Vec<Bitmap>>| {
+    let mut in_colour = 0;
+    let mut add = |part: &str, writer: &mut finish::Writer, make: &dyn Fn(&mut Job<'_>) -> Result<()>| {
         progress.working(part)?;
-        let pages_max = order.max_pages.saturating_sub(writer.page_count());
+        let before = writer.page_count();
+        let pages_max = order.max_pages.saturating_sub(before);
         let (paper, quality) = (order.paper, order.quality);
-        let mut job = Job { paper, quality, pages_max, fonts, notes: Vec::new() };
-        let pages = make(&mut job).map_err(|error| error.of(part))?;
-        job.allow(pages.len()).map_err(|error| error.of(part))?;
-        if pages.is_empty() {
+        let mut job = Job { paper, quality, pages_max, fonts, notes: Vec::new(), in_colour: 0, writer, part };
+        make(&mut job).map_err(|error| error.of(part))?;
+        if job.writer.page_count() == before {
             return Err(ConvertError::new(ErrorKind::Empty, "it has no pages").of(part));
         }
+        in_colour += job.in_colour;
         notes.extend(job.notes.into_iter().map(|note| format!("{part}: {note}")));
-        pages.into_iter().try_for_each(|page| writer.add(page, part))
+        Ok(())
     };
     if let Some(body) = order.body.as_ref().filter(|body| !body.is_blank()) {
         add(BODY, &mut writer, &|job| match body {
@@ -72,10 +87,10 @@ pub(crate) fn convert(order: ConvertOrder, fonts: &Fonts, progress: &mut Progres
     }
     let (bytes, pages) = writer.finish()?;
     notes.extend(fonts.remark());
-    Ok(Output { bytes, pages, notes })
+    Ok(Output { bytes, pages, notes, in_colour })
 }
 
-fn pages_of(part: &Part, job: &mut Job<'_>) -> Result<Vec<Bitmap>> {
+fn pages_of(part: &Part, job: &mut Job<'_>) -> Result<()> {
     if part.bytes.is_empty() {
         return Err(ConvertError::new(ErrorKind::Empty, "the file is empty"));
     }

@@ -5,7 +5,6 @@
 
 use std::io::Cursor;
 
-use fax_image::Bitmap;
 use image::codecs::gif::GifDecoder;
 use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
@@ -19,7 +18,7 @@ const MM_PER_PIXEL: f64 = 25.4 / 96.0;
 /// Memory that a decoder may take: 80 megapixels of RGB.
 const DECODER_MAX_BYTES: u64 = 240 << 20;
 
-pub(super) fn pages(bytes: &[u8], kind: Kind, job: &mut Job<'_>) -> Result<Vec<Bitmap>> {
+pub(super) fn pages(bytes: &[u8], kind: Kind, job: &mut Job<'_>) -> Result<()> {
     job.allow(1)?;
     if kind == Kind::Gif && frames(bytes) > 1 {
         job.notes.push("first of several pictures".to_owned());
@@ -34,7 +33,7 @@ pub(super) fn pages(bytes: &[u8], kind: Kind, job: &mut Job<'_>) -> Result<Vec<B
         place(width as f64 * MM_PER_PIXEL, height as f64 * MM_PER_PIXEL, ENLARGE_PICTURE, job.paper, job.quality);
     let mut gray = paste::scale(width, height, &place, |x, y| luma[y * width + x]);
     gray.whiten();
-    Ok(vec![paste::on_page(&gray.to_bits(job.quality)?, &place, job.paper, job.quality)?])
+    job.add(paste::gray_on_page(&gray, &place, job.paper, job.quality)?)
 }
 
 fn decode(bytes: &[u8], kind: Kind) -> Result<DynamicImage> {

@@ -1,7 +1,6 @@
 //! text/plain in any charset into pages.
 
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
-use fax_image::Bitmap;
 
 use super::Job;
 use crate::layout::{self, BLOCKS_CSS, Sheet};
@@ -25,11 +24,12 @@ pub(crate) fn decode(bytes: &[u8], charset: Option<&str>) -> String {
     }
 }
 
-pub(super) fn pages(text: &str, job: &mut Job<'_>) -> Result<Vec<Bitmap>> {
+pub(super) fn pages(text: &str, job: &mut Job<'_>) -> Result<()> {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     job.fonts.check(&text).map_err(|why| ConvertError::new(ErrorKind::Unsupported, why))?;
     let html = layout::blocks(&text, job.pages_max)?;
-    layout::draw(&Sheet::page(job.paper, job.quality), &html, BLOCKS_CSS, &text, job.pages_max, job.fonts)
+    let sheet = Sheet::page(job.paper, job.quality);
+    layout::draw(&sheet, &html, BLOCKS_CSS, &text, job.pages_max, job.fonts)?.into_iter().try_for_each(|page| job.add(page))
 }
 
 #[cfg(test)]

@@ -26,10 +26,9 @@ const BAD_ROWS_ONE_IN: u32 = 20;
 /// A fax page is as long as the sheet that went through the machine: this much over the paper is kept, in percent.
 const LONGER_PERCENT: u32 = 5;
 
-pub(super) fn pages(bytes: &[u8], job: &mut Job<'_>) -> Result<Vec<Bitmap>> {
+pub(super) fn pages(bytes: &[u8], job: &mut Job<'_>) -> Result<()> {
     let reader = TiffReader::open(bytes).map_err(unreadable)?;
     job.allow(reader.page_count())?;
-    let mut pages = Vec::with_capacity(reader.page_count());
     let mut others = None;
     for index in 0..reader.page_count() {
         let header = reader.page(index).map_err(unreadable)?;
@@ -43,23 +42,20 @@ pub(super) fn pages(bytes: &[u8], job: &mut Job<'_>) -> Result<Vec<Bitmap>> {
                     }
                     job.notes.push(remark);
                 }
-                pages.push(bilevel(decoded.bitmap, header, job)?);
+                job.add(bilevel(decoded.bitmap, header, job)?)?;
             }
             Err(TiffError::NotBilevel { .. }) => {
                 let others = match &mut others {
                     Some(others) => others,
                     none => none.insert(Others::open(bytes)?),
                 };
-                pages.push(
-                    others
-                        .page(index, header, job)
-                        .map_err(|e| damaged(format!("page {}: {}", index + 1, e.detail)))?,
-                );
+                let page = others.page(index, header, job);
+                job.add(page.map_err(|e| damaged(format!("page {}: {}", index + 1, e.detail)))?)?;
             }
             Err(error) => return Err(unreadable(error)),
         }
     }
-    Ok(pages)
+    Ok(())
 }
 
 fn bilevel(page: Bitmap, header: &PageHeader, job: &Job<'_>) -> Result<Bitmap> {
@@ -133,7 +129,7 @@ fn scaled(
     };
     debug_assert!(matches!(place.turned, Turned::Not | Turned::Clockwise));
     gray.whiten();
-    paste::on_page(&gray.to_bits(job.quality)?, &place, job.paper, job.quality)
+    paste::gray_on_page(&gray, &place, job.paper, job.quality)
 }
 
 /// The pages that are no fax images.
