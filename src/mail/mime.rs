@@ -19,6 +19,7 @@ mod transfer;
 mod tree;
 
 pub(crate) use header::clean;
+pub(crate) use select::refers_to;
 
 use crate::domain::Cause;
 use containers::Opening;
@@ -34,6 +35,8 @@ pub struct Mail {
     pub from: Option<Mailbox>,
     /// Mailboxes of `To` and `Cc`. `Bcc` is never read.
     pub to: Vec<Mailbox>,
+    /// The zone of `Date`, when it says one: zero is what programs write that do not know it (RFC 5322 §3.3).
+    pub zone: Option<jiff::tz::Offset>,
     /// `Message-ID` without angle brackets.
     pub message_id: Option<String>,
     /// `Reply-To`, first mailbox.
@@ -79,6 +82,8 @@ pub struct Attachment {
     pub media: String,
     /// For text: its charset as declared.
     pub charset: Option<String>,
+    /// `Content-ID` without angle brackets: an HTML text may show it in a place of its own (RFC 2392).
+    pub content_id: Option<String>,
     /// Decoded octets.
     pub bytes: Vec<u8>,
 }
@@ -131,6 +136,7 @@ fn from_header(fields: &[Field<'_>]) -> Mail {
         subject: first("subject").map(Field::text).unwrap_or_default(),
         from: mailboxes("from").into_iter().next(),
         to,
+        zone: first("date").and_then(|f| zone(&f.text())),
         message_id: first("message-id").and_then(Field::message_id),
         reply_to: mailboxes("reply-to").into_iter().next(),
         automatic: is_automatic(fields),
@@ -142,6 +148,11 @@ fn from_header(fields: &[Field<'_>]) -> Mail {
         received_count: fields.iter().filter(|f| f.name == "received").count(),
         ..Mail::default()
     }
+}
+
+fn zone(date: &str) -> Option<jiff::tz::Offset> {
+    let date = jiff::fmt::rfc2822::parse(date.trim()).ok()?;
+    Some(date.offset()).filter(|offset| *offset != jiff::tz::Offset::UTC)
 }
 
 /// RFC 3834 §2 and the older signs of bulk mail that it lists.

@@ -191,6 +191,7 @@ fn the_text_goes_where_the_options_say_and_is_never_lost() {
             name: "a.pdf".into(),
             media: "application/pdf".into(),
             charset: None,
+            content_id: None,
             bytes: vec![1],
         }],
         ..mail()
@@ -226,7 +227,7 @@ async fn a_page_names_its_own_recipient_and_no_pin() {
         })
         .await;
     let record = stage.record(faxes[0]).await;
-    let order = orders::finish(&record.message, &record.fax, None, None, &stage.renderer.settings);
+    let order = orders::finish(&record.message, &record.fax, Prepared::default(), None, &stage.renderer.settings);
     let printed = format!("{order:?}");
     assert!(printed.contains("+99910200") && printed.contains("Bert") && printed.contains("Anna Meier"));
     assert!(!printed.contains("7005393") && !printed.contains("+99910201"), "{printed}");

@@ -144,7 +144,8 @@ impl Letter {
 
 fn text_attachment(name: &str, media: &str, text: String) -> Attachment {
     let charset = Some("utf-8".to_owned());
-    Attachment { name: name.to_owned(), media: media.to_owned(), charset, bytes: text.into_bytes() }
+    let (name, media, bytes) = (name.to_owned(), media.to_owned(), text.into_bytes());
+    Attachment { name, media, charset, content_id: None, bytes }
 }
 
 fn plain_with_heading(heading: &[(&str, String)], text: &str) -> String {
@@ -272,7 +273,7 @@ fn attachments(
             into.left_out.push(name);
             continue;
         }
-        let attachment = Attachment { name, media, charset: None, bytes };
+        let attachment = Attachment { name, media, charset: None, content_id: one.content_id, bytes };
         match container(&attachment) {
             Some(kind) => opening.deeper(|opening| kind.replace(attachment, into, opening))?,
             None => into.attachments.push(attachment),
