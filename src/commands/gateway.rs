@@ -312,7 +312,8 @@ pub(super) fn converter(config: &Config) -> Result<pages::Converter, Failed> {
 /// Converters come up before the first mail does, and a kernel that cannot lock them up is no surprise of the first document.
 async fn lock_up(converter: &pages::Converter) -> Result<(), Failed> {
     let open = converter.warm_up().await.map_err(|error| {
-        let fix = "use a kernel with landlock (Linux 5.13 or later) and seccomp, or set render.sandbox = \"best-effort\"";
+        let fix =
+            "use a kernel with landlock (Linux 5.13 or later) and seccomp, or set render.sandbox = \"best-effort\"";
         failed("the gateway cannot open documents safely", &error, fix)
     })?;
     if let Some(open) = open {

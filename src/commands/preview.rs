@@ -78,7 +78,8 @@ pub(super) async fn run(args: PreviewArgs, place: Place, out: Out) -> Outcome {
 }
 
 fn explain(made: &gateway::Preview, out: &Out) -> Result<(), Failed> {
-    let row = |(index, page): (usize, &MadePage)| vec![(index + 1).to_string(), page.drawn_by.clone(), page.part.clone()];
+    let row =
+        |(index, page): (usize, &MadePage)| vec![(index + 1).to_string(), page.drawn_by.clone(), page.part.clone()];
     let rows: Vec<Vec<String>> = made.pages.iter().enumerate().map(row).collect();
     out.table(&["PAGE", "DRAWN BY", "FROM"], &rows)?;
     made.remarks.iter().try_for_each(|remark| out.line(&format!("remark: {remark}")))

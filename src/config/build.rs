@@ -10,8 +10,8 @@ use super::forbidden::DoNotFax;
 use super::keys::{self, Kind};
 use super::model::{
     BucketConfig, Config, DOCUMENTS_FIX, Database, DeliveryConfig, DeliveryTarget, DialConfig, DocumentsPlace,
-    InboundConfig, PostgresConfig, RenderConfig, RenderSandbox, RetainConfig, RetryConfig, RetryRule, Role, RouteConfig, SipConfig,
-    SmtpConfig, SmtpTlsConfig, StoreConfig, T38Config, WebConfig,
+    InboundConfig, PostgresConfig, RenderConfig, RenderSandbox, RetainConfig, RetryConfig, RetryRule, Role,
+    RouteConfig, SipConfig, SmtpConfig, SmtpTlsConfig, StoreConfig, T38Config, WebConfig,
 };
 use super::report::{Place, Problem};
 use super::senders::{AccountConfig, OAuth2Config, Policy, Proof, SenderConfig, SendersConfig};

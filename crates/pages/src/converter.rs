@@ -15,11 +15,13 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::cover;
 use crate::finish::COVER;
-use crate::order::{Bound, ConvertError, ConvertOrder, CoverFields, ErrorKind, FinishOrder, Order, RestampOrder, Result};
+use crate::order::{
+    Bound, ConvertError, ConvertOrder, CoverFields, ErrorKind, FinishOrder, Order, RestampOrder, Result,
+};
 use crate::process::{Ended, Process};
 use crate::wire::{self, Job, PartHeader, Request, Setup};
-use crate::cover;
 
 /// What to do where the kernel cannot lock a process up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,7 +52,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { wall: Duration::from_secs(60), memory_bytes: 512 << 20, output_bytes: 256 << 20, processes: 2, orders: 20, sandbox: Sandbox::Required }
+        Self {
+            wall: Duration::from_secs(60),
+            memory_bytes: 512 << 20,
+            output_bytes: 256 << 20,
+            processes: 2,
+            orders: 20,
+            sandbox: Sandbox::Required,
+        }
     }
 }
 
@@ -134,7 +143,8 @@ impl Converter {
         match self.run(Order::Finish(Box::new(order))).await {
             Err(error) if error.part.as_deref() == Some(COVER) && error.kind != ErrorKind::Unavailable => {
                 let mut finished = self.run(Order::Finish(Box::new(plain))).await?;
-                let remark = format!("the plain cover stands in for \"{name}\", which cannot be drawn: {}", error.detail);
+                let remark =
+                    format!("the plain cover stands in for \"{name}\", which cannot be drawn: {}", error.detail);
                 finished.notes.insert(0, remark);
                 Ok(finished)
             }
@@ -226,7 +236,8 @@ impl Converter {
 fn request(order: Order) -> Result<Vec<u8>> {
     let (job, blobs) = match order {
         Order::Convert(ConvertOrder { paper, quality, max_pages, body, inline, parts }) => {
-            let (inline, mut blobs): (_, Vec<_>) = inline.into_iter().map(|one| ((one.id, one.name), one.bytes)).unzip();
+            let (inline, mut blobs): (_, Vec<_>) =
+                inline.into_iter().map(|one| ((one.id, one.name), one.bytes)).unzip();
             let parts = parts
                 .into_iter()
                 .map(|part| {

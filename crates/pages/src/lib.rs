@@ -24,8 +24,8 @@ mod layout;
 mod order;
 mod parts;
 mod paste;
-mod pictures;
 pub mod pdf_out;
+mod pictures;
 mod process;
 mod sandbox;
 mod size;
@@ -35,11 +35,13 @@ mod wire;
 pub mod worker;
 
 pub use converter::{Converted, Converter, Limits, Sandbox};
-pub use cover::{FIELDS as COVER_FIELDS, PLAIN as PLAIN_COVER, Problem as CoverProblem, TEMPLATE_MAX_BYTES as COVER_MAX_BYTES};
+pub use cover::{
+    FIELDS as COVER_FIELDS, PLAIN as PLAIN_COVER, Problem as CoverProblem, TEMPLATE_MAX_BYTES as COVER_MAX_BYTES,
+};
 pub use cover::{check as check_cover, shipped as shipped_covers};
 pub use kind::{Kind, kind_of};
 pub use order::{
-    Bound, ConvertError, ConvertOrder, CoverFields, ErrorKind, FinishOrder, HeaderLine, Inline, Order, Paper, Part, Quality,
-    RestampOrder, Text,
+    Bound, ConvertError, ConvertOrder, CoverFields, ErrorKind, FinishOrder, HeaderLine, Inline, Order, Paper, Part,
+    Quality, RestampOrder, Text,
 };
 pub use size::{WIDTH_PX, page_rows};

@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn pictures_are_found_by_content_id_and_in_the_text_itself() {
-        const DOT: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==";
+        const DOT: &str =
+            "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==";
         let html = format!("<img src=\"cid:a%40x\"><img src='CID:B@x'><img src=\"data:image/png;base64,{DOT}\"><p>x");
         let inlines = [inline("a@x", png(10, 5)), inline("b@x", png(4, 4)), inline("unused@x", png(9, 9))];
         let (text, pictures) = find(&html, &inlines);
@@ -265,7 +266,8 @@ mod tests {
 
     #[test]
     fn pictures_elsewhere_are_counted_and_trackers_are_not() {
-        let html = "<IMG src='https://x.example/a.png'><img width=1 height=1 src=http://t.example/o.gif><img src=cid:a>";
+        let html =
+            "<IMG src='https://x.example/a.png'><img width=1 height=1 src=http://t.example/o.gif><img src=cid:a>";
         assert_eq!(remote(html), 1);
     }
 }

@@ -134,7 +134,8 @@ impl Process {
             Ok(Err(error)) => unavailable(format!("the pipe to the converter broke: {error}")),
             Err(_) => name(too_long(limits), part),
         };
-        if error.kind != ErrorKind::Damaged && error.kind != ErrorKind::TooLarge && error.kind != ErrorKind::Unavailable {
+        if error.kind != ErrorKind::Damaged && error.kind != ErrorKind::TooLarge && error.kind != ErrorKind::Unavailable
+        {
             return Ended::Answered(Err(error));
         }
         self.heard_out = false;

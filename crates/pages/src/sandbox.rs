@@ -134,7 +134,10 @@ fn conditional() -> Result<Vec<(libc::c_long, Vec<SeccompRule>)>, seccompiler::B
         (libc::SYS_mmap, vec![rule(2, Dword, MaskedEq(exec), 0)?]),
         (libc::SYS_mprotect, vec![rule(2, Dword, MaskedEq(exec), 0)?]),
         // Names of threads and of memory, both for whoever looks at the process.
-        (libc::SYS_prctl, [PR_SET_NAME, PR_SET_VMA].map(|op| rule(0, Dword, Eq, op)).into_iter().collect::<Result<_, _>>()?),
+        (
+            libc::SYS_prctl,
+            [PR_SET_NAME, PR_SET_VMA].map(|op| rule(0, Dword, Eq, op)).into_iter().collect::<Result<_, _>>()?,
+        ),
         // Its own limits, never the gateway's: the same user may set those.
         (libc::SYS_prlimit64, vec![rule(0, Dword, Eq, 0)?]),
         // What abort() does to itself.

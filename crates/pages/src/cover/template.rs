@@ -218,7 +218,8 @@ fn elements(source: &str, problems: &mut Vec<Problem>) {
             }
         } else {
             let Some(end) = after.find('>') else {
-                problems.push(Problem { line, message: "\"<\" has no \">\"; write &lt; for the sign itself".to_owned() });
+                problems
+                    .push(Problem { line, message: "\"<\" has no \">\"; write &lt; for the sign itself".to_owned() });
                 return;
             };
             let tag = &after[..end];
@@ -339,12 +340,16 @@ mod tests {
             assert!(problems.iter().any(|p| p.line == line && p.message.contains(words)), "{template}: {problems:?}");
         }
         assert_eq!(check(GOOD), []);
-        assert_eq!(check("<p><img src=\"data:image/png;base64,AAAA\"><br>x <ul><li>a<li>b</ul>".to_owned().as_str()).len(), 4);
+        assert_eq!(
+            check("<p><img src=\"data:image/png;base64,AAAA\"><br>x <ul><li>a<li>b</ul>".to_owned().as_str()).len(),
+            4
+        );
     }
 
     #[test]
     fn what_a_cover_must_show_is_missed() {
-        let missing: Vec<String> = check("<p>x</p>\n").into_iter().map(|p| format!("{}: {}", p.line, p.message)).collect();
+        let missing: Vec<String> =
+            check("<p>x</p>\n").into_iter().map(|p| format!("{}: {}", p.line, p.message)).collect();
         assert_eq!(
             missing,
             [
@@ -358,7 +363,8 @@ mod tests {
 
     #[test]
     fn sections_nest_and_hide_what_is_in_them() {
-        let template = Template::read("a{{#to}}b{{#from}}c{{from}}{{/from}}d{{/to}}e{{#note}}f{{&note}}{{/note}}").unwrap();
+        let template =
+            Template::read("a{{#to}}b{{#from}}c{{from}}{{/from}}d{{/to}}e{{#note}}f{{&note}}{{/note}}").unwrap();
         let fill = |to: &str, from: &str, note: &str| {
             template.fill(|name| if name == "to" { to.to_owned() } else { from.to_owned() }, note)
         };

@@ -14,14 +14,14 @@ pub(crate) fn pages(html: &str, inline: &[Inline], job: &mut Job<'_>) -> Result<
     job.drawn_by = "HTML layout";
     let remote = pictures::remote(html);
     if remote > 0 {
-        job.notes.push(format!("{remote} pictures elsewhere on the network are not fetched"));
+        job.notes.push(format!("pictures elsewhere on the network are not fetched: {remote}"));
     }
     let (html, pictures) = pictures::find(html, inline);
     if let Some(name) = &pictures.unreadable {
         return Err(crate::order::damaged(format!("the picture in it cannot be read: {name}")));
     }
     if pictures.missing > 0 {
-        job.notes.push(format!("{} small pictures in it cannot be read and are left out", pictures.missing));
+        job.notes.push(format!("small pictures in it that cannot be read are left out: {}", pictures.missing));
     }
     let text = to_text(&html);
     job.fonts.check(&text).map_err(|why| ConvertError::new(ErrorKind::Unsupported, why))?;

@@ -67,7 +67,8 @@ pub(crate) fn convert(order: ConvertOrder, fonts: &Fonts, progress: &mut Progres
         let before = writer.page_count();
         let pages_max = order.max_pages.saturating_sub(before);
         let (paper, quality) = (order.paper, order.quality);
-        let mut job = Job { paper, quality, pages_max, fonts, notes: Vec::new(), in_colour: 0, drawn_by: "", writer, part };
+        let mut job =
+            Job { paper, quality, pages_max, fonts, notes: Vec::new(), in_colour: 0, drawn_by: "", writer, part };
         make(&mut job).map_err(|error| error.of(part))?;
         if job.writer.page_count() == before {
             return Err(ConvertError::new(ErrorKind::Empty, "it has no pages").of(part));

@@ -59,9 +59,10 @@ fn attempt(what: &str, target: &str, parent: Pid) -> std::io::Result<()> {
             let mut octets: Vec<u8> = Vec::new();
             octets.try_reserve(2 * MEMORY_BYTES as usize).map_err(|_| std::io::ErrorKind::PermissionDenied.into())
         }
-        "draw with a thread" => std::thread::spawn(|| vec![1_u8; 1 << 20].len()).join().map(drop).map_err(|_| {
-            std::io::ErrorKind::Other.into()
-        }),
+        "draw with a thread" => std::thread::spawn(|| vec![1_u8; 1 << 20].len())
+            .join()
+            .map(drop)
+            .map_err(|_| std::io::ErrorKind::Other.into()),
         "abort" => std::process::abort(),
         other => Err(std::io::Error::other(format!("nobody knows how to {other}"))),
     }

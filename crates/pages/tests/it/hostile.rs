@@ -207,7 +207,8 @@ async fn one_crash_is_an_accident_and_the_second_one_the_documents_fault() {
 fn counted(directory: &std::path::Path, orders: u32) -> Converter {
     let program = directory.join("converter");
     let real = env!("CARGO_BIN_EXE_pages-worker");
-    std::fs::write(&program, format!("#!/bin/sh\necho >> {}\nexec {real}\n", directory.join("count").display())).unwrap();
+    std::fs::write(&program, format!("#!/bin/sh\necho >> {}\nexec {real}\n", directory.join("count").display()))
+        .unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     Converter::new(program, Vec::new(), Limits { orders, processes: 1, ..Limits::default() })
 }
