@@ -141,12 +141,7 @@ fn check(template: &Template, out: &Out) -> Outcome {
         count => {
             let cause = format!("it has {count} problem{}", if count == 1 { "" } else { "s" });
             let message = format!("the cover \"{}\" is not right", template.name);
-            Err(Failed::new(
-                Exit::Failed,
-                message,
-                cause,
-                "correct the lines above; until then faxes get the plain cover",
-            ))
+            Err(Failed::new(Exit::Failed, message, cause, "correct the lines above, then check again"))
         }
     }
 }

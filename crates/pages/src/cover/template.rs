@@ -322,7 +322,7 @@ mod tests {
             ("{{#from}}{{#to}}{{/from}}{{/to}}", 1, "where {{/to}} is expected"),
             ("{{note}}", 1, "write {{&note}}"),
             ("{{&from}}", 1, "write {{from}}"),
-            ("\n<div>\n<b>x</div>", 4, "</div> stands where </b> is expected"),
+            ("\n<div>\n<b>x</div>", 3, "</div> stands where </b> is expected"),
             ("\n<div>", 2, "<div> has no </div>"),
             ("</div>", 1, "</div> has no <div>"),
             ("\n<script>x</script>", 2, "<script> is not allowed"),

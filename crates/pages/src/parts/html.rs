@@ -8,7 +8,15 @@ use crate::pictures;
 /// Largest document given to the layout engine; what is larger is shown as text.
 const HTML_MAX_BYTES: usize = 2 << 20;
 
-const CSS: &str = "body { font-size: 11.5pt; line-height: 1.3; overflow-wrap: anywhere } img { max-width: 100% }";
+/// What mails take for granted and the engine leaves out: frames of tables by attribute, and bullets, which it has no font for
+/// when they hang outside. It yields to whatever the mail says itself.
+const CSS: &str = "
+    body { font-size: 11.5pt; line-height: 1.3; overflow-wrap: anywhere }
+    img { max-width: 100% }
+    :where(ul > li) { list-style-position: inside }
+    :where(table[border]:not([border=\"0\"])) { border: 1px solid #000 }
+    :where(table[border]:not([border=\"0\"]) > tbody > tr > *) { border: 1px solid #000; padding: 1px 3px }
+";
 
 pub(crate) fn pages(html: &str, inline: &[Inline], job: &mut Job<'_>) -> Result<()> {
     job.drawn_by = "HTML layout";

@@ -84,7 +84,7 @@ async fn a_layout_wider_than_the_page_is_made_smaller_and_loses_nothing() {
 
 #[tokio::test]
 async fn a_picture_that_cannot_be_read_is_refused_unless_it_may_be_a_logo() {
-    let noise: Vec<u8> = (0..30_000_u32).map(|n| (n * 7919 >> 3) as u8).collect();
+    let noise: Vec<u8> = (0..30_000_u32).map(|n| ((n * 7919) >> 3) as u8).collect();
     let html = "<p>text</p><img src=cid:a>";
     let error = laid_out(html, vec![inline("a", noise.clone())]).await.unwrap_err();
     assert_eq!((error.kind, error.part.as_deref()), (ErrorKind::Damaged, Some("text of the mail")), "{error}");
@@ -133,6 +133,23 @@ async fn hidden_text_stays_hidden_and_long_runs_lose_nothing() {
     for converted in [&plain, &html] {
         assert!((20..=50).contains(&converted.page_count()), "{} {:?}", converted.page_count(), converted.notes);
     }
+}
+
+#[tokio::test]
+async fn frames_of_tables_and_bullets_of_lists_are_there() {
+    let ink_of =
+        |html: &'static str| async move { bitmaps(&laid_out(html, Vec::new()).await.unwrap().bytes)[0].black_pixels() };
+    let (framed, bare) = (
+        ink_of("<table border=1 width=400><tr><td>cell</td></tr></table>").await,
+        ink_of("<table border=0 width=400><tr><td>cell</td></tr></table>").await,
+    );
+    // Two frames of 106 mm by some 8 mm, 2 pixels thick or so.
+    assert!(framed > bare + 3000, "{framed} {bare}");
+    let (with, without) = (
+        ink_of("<ul><li>one</li><li>two</li></ul>").await,
+        ink_of("<ul style='list-style:none'><li>one</li><li>two</li></ul>").await,
+    );
+    assert!(with > without + 50, "{with} {without}");
 }
 
 #[tokio::test]
