@@ -22,7 +22,7 @@ use super::presence::{self, Presence};
 use super::stages::{self, Parts, Started};
 use super::storage::{self, Stored};
 use super::{far_end, mail_readers};
-use crate::config::{Config, Database, PostgresConfig, Role};
+use crate::config::{Config, Database, PostgresConfig, RenderSandbox, Role};
 use crate::console::received::TestCalls;
 use crate::console::{self, Accepted, Access, Readiness, Refusal, Services, Storage, Submission, Submit};
 use crate::documents::{Documents, DocumentsError, DocumentsSettings};
@@ -35,7 +35,7 @@ use crate::line;
 use crate::line::journal::Journal;
 use crate::mail::bounce::{BounceKey, KEY_NAME, ReturnPaths};
 use crate::maintain::retention::Retention;
-use crate::render::{self, RenderSettings};
+use crate::render::{self, MadePage, RenderSettings};
 use crate::store::{Owner, PostgresSettings, SqlStore, SqliteSettings, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::work::{Hint, Leases};
@@ -131,6 +131,7 @@ impl Gateway {
         let leases = Leases::new();
         let keeper = LeaseKeeper::start(Arc::clone(&shared), owner.clone(), leases.clone(), line::CALL_LEASE);
         let converter = converter(&config)?;
+        lock_up(&converter).await?;
         let held_until = keeper.held_until();
         let order = store.drain_order(&owner.node).await.map_err(|error| no_store(&error))?;
         let start = if order.is_some() { Start::Drained } else { Start::Serving };
@@ -290,7 +291,7 @@ async fn start_console(
 }
 
 /// This program once more, locked up, for each document.
-fn converter(config: &Config) -> Result<pages::Converter, Failed> {
+pub(super) fn converter(config: &Config) -> Result<pages::Converter, Failed> {
     let program = std::env::current_exe().map_err(|error| {
         let fix = "start the program by its whole path";
         Failed::new(Exit::Failed, "cannot find this program's file", error.to_string(), fix)
@@ -299,9 +300,26 @@ fn converter(config: &Config) -> Result<pages::Converter, Failed> {
         wall: config.render.timeout,
         memory_bytes: config.render.memory_bytes,
         processes: config.render.workers,
+        sandbox: match config.render.sandbox {
+            RenderSandbox::Required => pages::Sandbox::Required,
+            RenderSandbox::BestEffort => pages::Sandbox::BestEffort,
+        },
         ..pages::Limits::default()
     };
     Ok(pages::Converter::new(program, vec!["converter".into()], limits))
+}
+
+/// Converters come up before the first mail does, and a kernel that cannot lock them up is no surprise of the first document.
+async fn lock_up(converter: &pages::Converter) -> Result<(), Failed> {
+    let open = converter.warm_up().await.map_err(|error| {
+        let fix =
+            "use a kernel with landlock (Linux 5.13 or later) and seccomp, or set render.sandbox = \"best-effort\"";
+        failed("the gateway cannot open documents safely", &error, fix)
+    })?;
+    if let Some(open) = open {
+        tracing::warn!(open, "converters are not locked up completely: render.sandbox = \"best-effort\" allows it");
+    }
+    Ok(())
 }
 
 pub(super) async fn open_store(config: &Config) -> Result<Arc<SqlStore>, NotStarted> {
@@ -472,7 +490,9 @@ pub(super) struct Preview {
     /// The file.
     pub(super) bytes: Vec<u8>,
     /// Its pages.
-    pub(super) page_count: u32,
+    pub(super) pages: Vec<MadePage>,
+    /// What was substituted, left out, turned or scaled.
+    pub(super) remarks: Vec<String>,
 }
 
 /// The pages of a mail to one recipient, made as the gateway makes them. Nothing is stored and nothing is dialled.
@@ -483,7 +503,7 @@ pub(super) async fn preview(
     date: Timestamp,
     format: PreviewFormat,
 ) -> Result<Preview, Failed> {
-    let settings = IntakeSettings::new(config, super::covers());
+    let settings = IntakeSettings::new(config, super::covers(config));
     let handed = Handed { from: None, recipients: vec![recipient.to_owned()], mail, idempotency_key: None };
     let (message, faxes) = intake::preview(&settings, mail_readers(), &handed, date).map_err(|refusal| {
         Failed::new(Exit::Failed, refusal.text.clone(), refusal.cause.entry().cause, refusal.cause.entry().fix)
@@ -494,10 +514,9 @@ pub(super) async fn preview(
     let made = render::preview(&converter(config)?, &render, &message, fax, &handed.mail)
         .await
         .map_err(|error| failed(error.to_string()))?;
-    let page_count = made.page_count();
     let bytes = match format {
         PreviewFormat::Tiff => made.bytes,
         PreviewFormat::Pdf => pages::pdf_out::wrap(&made.bytes).map_err(|error| failed(error.to_string()))?,
     };
-    Ok(Preview { bytes, page_count })
+    Ok(Preview { bytes, pages: made.pages, remarks: made.remarks })
 }

@@ -80,7 +80,7 @@ impl StoredImages {
 
     /// Makes previews too, as intake and rendering would make the fax.
     pub(super) fn with_previews(self, config: &Config) -> Self {
-        let mut intake = IntakeSettings::new(config, super::covers());
+        let mut intake = IntakeSettings::new(config, super::covers(config));
         // What was accepted has our own fields in front of it.
         intake.smtp.max_size_bytes = u64::MAX;
         let render = RenderSettings::new(config, TimeZone::system());

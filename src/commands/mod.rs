@@ -14,6 +14,7 @@ mod client;
 mod compose;
 mod config;
 mod converter;
+mod cover;
 mod db;
 mod db_move;
 mod demo;
@@ -57,13 +58,15 @@ use clap::{Args, Parser, Subcommand};
 pub use exit::{Exit, Failed};
 
 use self::out::{Colour, Out, Reader};
+use crate::config::Config;
 use crate::intake::Readers;
 use crate::mail::mime;
+use crate::render::Covers;
 use crate::telemetry::{self, Format, Level};
 
 /// Names of the covers that may be asked for.
-fn covers() -> Vec<String> {
-    pages::cover_names().map(str::to_owned).collect()
+fn covers(config: &Config) -> Vec<String> {
+    Covers::new(config.render.covers.clone()).list().into_iter().map(|cover| cover.name).collect()
 }
 
 /// How mails are read, for intake and for previews.
@@ -117,6 +120,8 @@ enum Command {
     Serve(serve::ServeArgs),
     Send(send::SendArgs),
     Preview(preview::PreviewArgs),
+    #[command(subcommand)]
+    Cover(cover::CoverCommand),
     #[command(subcommand)]
     Fax(fax::FaxCommand),
     #[command(subcommand)]
@@ -220,6 +225,7 @@ fn run(cli: Cli) -> exit::Outcome {
             Command::Serve(args) => Box::pin(serve::run(args, place, out)).await,
             Command::Send(args) => Box::pin(send::run(args, place, out)).await,
             Command::Preview(args) => Box::pin(preview::run(args, place, out)).await,
+            Command::Cover(command) => Box::pin(cover::run(command, place, out)).await,
             Command::Fax(command) => Box::pin(fax::run(command, place, out)).await,
             Command::Inbound(command) => Box::pin(inbound::run(command, place, out)).await,
             Command::Dial(command) => dial::run(command, &place, out),

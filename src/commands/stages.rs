@@ -275,7 +275,7 @@ async fn who_may_submit(mut intake: Intake, parts: &Parts) -> Result<Intake, Fai
 async fn start_intake(life: &mut Lifecycle, parts: &Parts, hints: &Hints) -> Result<Arc<Intake>, Failed> {
     let accepted = Arc::new(Notify::new());
     let intake = Intake::new(
-        IntakeSettings::new(&parts.config, super::covers()),
+        IntakeSettings::new(&parts.config, super::covers(&parts.config)),
         Arc::clone(&parts.store),
         Arc::new(parts.documents.clone()),
         Arc::clone(&parts.clock),

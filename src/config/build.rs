@@ -10,8 +10,8 @@ use super::forbidden::DoNotFax;
 use super::keys::{self, Kind};
 use super::model::{
     BucketConfig, Config, DOCUMENTS_FIX, Database, DeliveryConfig, DeliveryTarget, DialConfig, DocumentsPlace,
-    InboundConfig, PostgresConfig, RenderConfig, RetainConfig, RetryConfig, RetryRule, Role, RouteConfig, SipConfig,
-    SmtpConfig, SmtpTlsConfig, StoreConfig, T38Config, WebConfig,
+    InboundConfig, PostgresConfig, RenderConfig, RenderSandbox, RetainConfig, RetryConfig, RetryRule, Role,
+    RouteConfig, SipConfig, SmtpConfig, SmtpTlsConfig, StoreConfig, T38Config, WebConfig,
 };
 use super::report::{Place, Problem};
 use super::senders::{AccountConfig, OAuth2Config, Policy, Proof, SenderConfig, SendersConfig};
@@ -280,7 +280,12 @@ impl Build<'_> {
             paper: self.word("render.paper"),
             quality: self.word("render.quality"),
             cover: self.text("render.cover").filter(|name| name != "none"),
+            covers: self.path("render.covers"),
             body: self.word("render.body"),
+            sandbox: match self.text("render.sandbox").as_deref() {
+                Some("best-effort") => RenderSandbox::BestEffort,
+                _ => RenderSandbox::Required,
+            },
             max_pages: self.number("render.max_pages"),
             timeout: self.duration("render.timeout"),
             memory_bytes: self.size("render.memory"),

@@ -419,6 +419,18 @@ pub const KEYS: &[Key] = &[
         "Line density: standard, fine or superfine.",
     ),
     key("render.cover", Text("the name of a cover", values::cover), "\"plain\"", "Cover page, or \"none\"."),
+    unset(
+        "render.covers",
+        Text("a path", values::path),
+        "\"covers\"",
+        "Directory of your own cover pages: NAME.html is the cover NAME. See `faxwell cover check`.",
+    ),
+    key(
+        "render.sandbox",
+        Word(&["required", "best-effort"]),
+        "\"required\"",
+        "Where the kernel cannot lock converters up: required does not start, best-effort works and logs it.",
+    ),
     key(
         "render.body",
         Word(&["cover", "page", "drop"]),

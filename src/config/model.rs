@@ -265,8 +265,12 @@ pub struct RenderConfig {
     pub quality: Quality,
     /// Cover by name; none means no cover page.
     pub cover: Option<String>,
+    /// Directory of the operator's own covers.
+    pub covers: Option<PathBuf>,
     /// Where the mail's text goes.
     pub body: BodyPlace,
+    /// What happens where converters cannot be locked up.
+    pub sandbox: RenderSandbox,
     /// Most pages of one fax.
     pub max_pages: u32,
     /// Time that one document may take.
@@ -275,6 +279,15 @@ pub struct RenderConfig {
     pub memory_bytes: u64,
     /// Converters at once.
     pub workers: usize,
+}
+
+/// `render.sandbox`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenderSandbox {
+    /// The gateway does not start.
+    Required,
+    /// It starts and says so.
+    BestEffort,
 }
 
 /// `[sip.NAME]`: a line.

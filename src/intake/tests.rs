@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config::forbidden::DoNotFax;
-use crate::config::{RetryConfig, RetryRule, T38Config};
+use crate::config::{RenderSandbox, RetryConfig, RetryRule, T38Config};
 use crate::documents::DocumentsSettings;
 use crate::domain::{BodyPlace, Cause, Paper, Quality, SystemClock, Timestamp};
 use crate::mail::bounce::BounceKey;
@@ -235,6 +235,8 @@ fn settings(folder: &Path) -> IntakeSettings {
             paper: Paper::A4,
             quality: Quality::Fine,
             cover: Some("plain".into()),
+            covers: None,
+            sandbox: RenderSandbox::Required,
             body: BodyPlace::Cover,
             max_pages: 100,
             timeout: Duration::from_secs(60),
@@ -289,7 +291,7 @@ fn read_mail(raw: &[u8]) -> Result<Mail, MimeError> {
                 name: name.clone(),
                 media: part.ctype.mimetype.clone(),
                 charset: None,
-                bytes: part.get_body_raw().unwrap_or_default(),
+                    bytes: part.get_body_raw().unwrap_or_default(),
             }),
             None => mail.body = Some(Body::Plain(part.get_body().unwrap_or_default())),
         }

@@ -154,7 +154,8 @@ impl Letter {
 
 fn text_attachment(name: &str, media: &str, text: String) -> Attachment {
     let charset = Some("utf-8".to_owned());
-    Attachment { name: name.to_owned(), media: media.to_owned(), charset, bytes: text.into_bytes() }
+    let (name, media, bytes) = (name.to_owned(), media.to_owned(), text.into_bytes());
+    Attachment { name, media, charset, bytes }
 }
 
 fn plain_with_heading(heading: &[(&str, String)], text: &str) -> String {

@@ -63,6 +63,14 @@ pub struct Mail {
     pub left_out: Vec<String>,
 }
 
+impl Mail {
+    /// The sender's zone; none for zero, which programs write that do not know it (RFC 5322 §3.3).
+    pub fn zone(&self) -> Option<jiff::tz::Offset> {
+        let seconds = self.sent_offset_s.filter(|seconds| *seconds != 0)?;
+        jiff::tz::Offset::from_seconds(seconds).ok()
+    }
+}
+
 /// Name and address.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mailbox {

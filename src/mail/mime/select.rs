@@ -39,7 +39,8 @@ pub(super) fn select(root: &Part<'_>) -> Result<Content, MimeError> {
         }
         let is_text = leaf.media.kind.starts_with("text/");
         let charset = leaf.media.field.param("charset").filter(|_| is_text).map(super::clean);
-        content.attachments.push(Attachment { name, media: leaf.media.kind.clone(), charset, bytes });
+        let media = leaf.media.kind.clone();
+        content.attachments.push(Attachment { name, media, charset, bytes });
     }
     for (id, leaf) in sorter.inline {
         let name = leaf.file_name().unwrap_or_else(|| leaf.called());
@@ -296,7 +297,7 @@ pub(crate) fn is_logo(octets: &[u8]) -> bool {
 }
 
 /// RFC 2392: `cid:` and the id, some characters as `%40`.
-pub(super) fn refers_to(html: &str, id: &str) -> bool {
+pub(crate) fn refers_to(html: &str, id: &str) -> bool {
     let escaped = id.replace('@', "%40");
     let is_cid = |before: &[u8]| before.len() >= 4 && before[before.len() - 4..].eq_ignore_ascii_case(b"cid:");
     let names = |id: &str| html.match_indices(id).any(|(at, _)| is_cid(&html.as_bytes()[..at]));

@@ -28,6 +28,8 @@ pub(crate) struct Job<'a> {
     pub notes: Vec<String>,
     /// Pages that had to be drawn in colour before they were made black and white.
     pub in_colour: u32,
+    /// What draws the pages of this part, as people are told: `PDF`.
+    pub drawn_by: &'static str,
     /// Where the pages go, and whose they are.
     pub writer: &'a mut finish::Writer,
     pub part: &'a str,
@@ -60,24 +62,27 @@ pub(crate) fn convert(order: ConvertOrder, fonts: &Fonts, progress: &mut Progres
     let mut writer = finish::Writer::new(order.quality);
     let mut notes = Vec::new();
     let mut in_colour = 0;
+    let mut drawn_by: Vec<String> = Vec::new();
     let mut add = |part: &str, writer: &mut finish::Writer, make: &dyn Fn(&mut Job<'_>) -> Result<()>| {
         progress.working(part)?;
         let before = writer.page_count();
         let pages_max = order.max_pages.saturating_sub(before);
         let (paper, quality) = (order.paper, order.quality);
-        let mut job = Job { paper, quality, pages_max, fonts, notes: Vec::new(), in_colour: 0, writer, part };
+        let mut job =
+            Job { paper, quality, pages_max, fonts, notes: Vec::new(), in_colour: 0, drawn_by: "", writer, part };
         make(&mut job).map_err(|error| error.of(part))?;
         if job.writer.page_count() == before {
             return Err(ConvertError::new(ErrorKind::Empty, "it has no pages").of(part));
         }
         in_colour += job.in_colour;
+        drawn_by.resize(job.writer.page_count() as usize, job.drawn_by.to_owned());
         notes.extend(job.notes.into_iter().map(|note| format!("{part}: {note}")));
         Ok(())
     };
     if let Some(body) = order.body.as_ref().filter(|body| !body.is_blank()) {
         add(BODY, &mut writer, &|job| match body {
             Text::Plain(text) => text::pages(text, job),
-            Text::Html(text) => html::pages(text, job),
+            Text::Html(text) => html::pages(text, &order.inline, job),
         })?;
     }
     for part in &order.parts {
@@ -88,14 +93,22 @@ pub(crate) fn convert(order: ConvertOrder, fonts: &Fonts, progress: &mut Progres
     }
     let (bytes, pages) = writer.finish()?;
     notes.extend(fonts.remark());
-    Ok(Output { bytes, pages, notes, in_colour })
+    Ok(Output { bytes, pages, notes, in_colour, drawn_by })
 }
 
 fn pages_of(part: &Part, job: &mut Job<'_>) -> Result<()> {
     if part.bytes.is_empty() {
         return Err(ConvertError::new(ErrorKind::Empty, "the file is empty"));
     }
-    match kind_of(&part.media, &part.name, &part.bytes) {
+    let kind = kind_of(&part.media, &part.name, &part.bytes);
+    job.drawn_by = match kind {
+        Some(Kind::Pdf) => "PDF",
+        Some(Kind::Tiff) => "TIFF",
+        // Those that lay text out say so themselves.
+        Some(Kind::Text | Kind::Html) | None => "",
+        Some(_) => "picture",
+    };
+    match kind {
         Some(Kind::Text) => {
             let text = text::decode(&part.bytes, part.charset.as_deref());
             if Text::Plain(text.clone()).is_blank() {
@@ -103,7 +116,7 @@ fn pages_of(part: &Part, job: &mut Job<'_>) -> Result<()> {
             }
             text::pages(&text, job)
         }
-        Some(Kind::Html) => html::pages(&text::decode(&part.bytes, part.charset.as_deref()), job),
+        Some(Kind::Html) => html::pages(&text::decode(&part.bytes, part.charset.as_deref()), &[], job),
         Some(Kind::Pdf) => pdf::pages(&part.bytes, job),
         Some(Kind::Tiff) => tiff::pages(&part.bytes, job),
         Some(kind @ (Kind::Png | Kind::Jpeg | Kind::Gif | Kind::Bmp | Kind::WebP)) => {

@@ -6,6 +6,7 @@ mod common;
 mod finish;
 mod formats;
 mod hostile;
+mod html;
 mod mutations;
 mod pictures;
 mod tiff_kinds;
