@@ -142,6 +142,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
+    use crate::config;
 
     /// Each configuration of `tests/setup` with what each side is told. With `FAXWELL_BLESS=1` they are written anew.
     #[test]
@@ -150,8 +151,10 @@ mod tests {
         let bless = std::env::var_os("FAXWELL_BLESS").is_some();
         let mut different = Vec::new();
         for name in ["bare", "tls", "certificates"] {
-            let place = Place { config: Some(folder.join(format!("{name}.toml"))), data: None };
-            let config = place.load().unwrap_or_else(|_| panic!("{name}.toml is good")).config;
+            // Without this process's environment, which is no setting of the test's.
+            let around = config::Around { variables: Vec::new(), data: None };
+            let loaded = config::load(&folder.join(format!("{name}.toml")), &around);
+            let config = loaded.unwrap_or_else(|problems| panic!("{}", problems.render())).config;
             for (side, ending) in [(Side::Postfix, "postfix"), (Side::Exchange, "exchange"), (Side::M365, "m365")] {
                 let mut text = commands(side, &config, "gw.example.com").unwrap();
                 for Missing { cause, fix } in missing(side, &config) {

@@ -291,7 +291,7 @@ fn read_mail(raw: &[u8]) -> Result<Mail, MimeError> {
                 name: name.clone(),
                 media: part.ctype.mimetype.clone(),
                 charset: None,
-                    bytes: part.get_body_raw().unwrap_or_default(),
+                bytes: part.get_body_raw().unwrap_or_default(),
             }),
             None => mail.body = Some(Body::Plain(part.get_body().unwrap_or_default())),
         }
