@@ -253,9 +253,13 @@ fn pictures_that_the_html_shows_go_with_it_and_all_others_get_pages() {
     };
     let shown = names(&split(BodyPlace::Page, Some("plain")));
     assert_eq!(shown, (vec!["shown@x a.png".to_owned()], vec!["b.png".to_owned()]));
-    // On a cover the words alone stand: both pictures get pages, and nothing is lost.
+    // On a cover the words alone stand: a signature's logo is left out, a photo gets a page.
     let on_cover = names(&split(BodyPlace::Cover, Some("plain")));
-    assert_eq!(on_cover, (vec![], vec!["a.png".to_owned(), "b.png".to_owned()]));
+    assert_eq!(on_cover, (vec![], vec!["b.png".to_owned()]));
+    let photo = MAIL.replace("\r\n\r\na\r\n", &format!("\r\n\r\n{}\r\n", "a".repeat(20_000)));
+    let options = FaxOptions { body: BodyPlace::Cover, cover: Some("plain".to_owned()), ..FaxOptions::default() };
+    let order = orders::split(mime::read(photo.as_bytes()).unwrap(), &options, &settings).unwrap().order.unwrap();
+    assert_eq!(names(&order), (vec![], vec!["a.png".to_owned(), "b.png".to_owned()]));
 }
 
 #[tokio::test]
