@@ -103,11 +103,13 @@ fn a_photograph_is_diffused_and_keeps_its_shade() {
 
 #[test]
 fn a_grey_scan_of_text_becomes_solid_text_on_clean_paper() {
-    // Strokes of brown ink on yellowed paper, at 300 dpi.
+    // Strokes of brown ink on yellowed paper, at 600 dpi: a sheet, and no small picture, which would keep its shades.
+    const SIDE: f32 = 640.0;
     let scan = |x: usize, y: usize| if x % 30 < 6 { 80 + (y % 5) as u8 } else { 225 + (x * y % 7) as u8 };
-    let page = page(gray(384, 384, scan), |c| place(c, (0.0, 0.0, 128.0, 128.0)));
-    for y in 4..124 {
-        for stroke in 1..12 {
+    let sheet = pdf_with((SIDE, SIDE), gray(1920, 1920, scan), |_| {}, |c| place(c, (0.0, 0.0, SIDE, SIDE)));
+    let page = bits(sheet, 640, 640);
+    for y in 4..636 {
+        for stroke in 1..63 {
             assert!(page.get(stroke * 10 + 1, y), "stroke {stroke} row {y}");
             assert!(!page.get(stroke * 10 + 6, y), "paper after {stroke} row {y}");
         }
