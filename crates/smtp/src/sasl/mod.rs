@@ -131,7 +131,6 @@ pub(crate) enum Next {
 
 /// A login that is under way.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one for each login under way, and it lives for three lines")]
 pub(crate) enum Exchange {
     Plain,
     Login(plain::Login),
