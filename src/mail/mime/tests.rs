@@ -1,5 +1,7 @@
 //! Mails as they occur, and as they should not.
 
+mod properties;
+
 use super::*;
 
 fn mail(text: &str) -> Mail {
