@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::exit::{Exit, Failed};
 use super::figures::Gathered;
 use super::images::StoredImages;
+use super::open_files;
 use super::presence::{self, Presence};
 use super::stages::{self, Parts, Started};
 use super::storage::{self, Stored};
@@ -100,6 +101,7 @@ impl Gateway {
     /// Starts every role of the configuration. What was started is stopped again when a later part cannot start.
     pub(super) async fn start(config: Config, far_end: FarEndPlace) -> Result<Self, NotStarted> {
         let config = Arc::new(config);
+        open_files::allow(&config)?;
         let owner = Owner { node: config.node.clone(), epoch: uuid::Uuid::now_v7() };
         let data = identity::hold(&config.data).await.map_err(not_this_node)?;
         storage::refuse_half_restored(&config.data)?;

@@ -32,6 +32,7 @@ mod inbound;
 mod keep;
 mod log;
 mod node;
+mod open_files;
 mod orders;
 mod out;
 mod place;

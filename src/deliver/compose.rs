@@ -17,7 +17,7 @@ use minijinja::{Environment, UndefinedBehavior, context};
 
 use super::Preview;
 use crate::domain::{NoticeKind, ReceivedFormat, ReportStyle, Timestamp};
-use crate::mail::build::{File, HeaderText, MailAddress, MessageIdText, NamedAddress};
+use crate::mail::build::{Encoded, File, HeaderText, MailAddress, MessageIdText, NamedAddress};
 use crate::mail::order_address::OrderAddresses;
 use crate::store::{About, Notice, NoticeWork};
 
@@ -159,7 +159,7 @@ pub struct Composed {
     /// Its one recipient.
     pub to: MailAddress,
     /// The mail.
-    pub octets: Vec<u8>,
+    pub mail: Encoded,
 }
 
 /// Makes mails of notices.
@@ -210,12 +210,12 @@ impl Composer {
                 Material { original: material.original.clone(), withheld: Some(Withheld::Style), ..Material::default() }
             }
         };
-        let octets = match &work.about {
+        let mail = match &work.about {
             About::Fax(record) => self.report(&work.notice, record, shown, envelope)?,
             About::Received(record) => self.received(&work.notice, record, shown, envelope)?,
             About::Message(message) => self.answer(&work.notice, message, shown, envelope)?,
         };
-        Ok(Composed { to, octets })
+        Ok(Composed { to, mail })
     }
 
     fn envelope(&self, notice: &Notice) -> Result<Envelope, ComposeError> {

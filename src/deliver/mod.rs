@@ -107,7 +107,7 @@ pub struct Outgoing<'a> {
     /// The one recipient.
     pub to: &'a crate::mail::build::MailAddress,
     /// The mail.
-    pub octets: &'a [u8],
+    pub mail: &'a crate::mail::build::Encoded,
 }
 
 /// Why nobody took a mail.

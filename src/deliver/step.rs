@@ -137,21 +137,21 @@ impl Deliverer {
     }
 
     async fn send_with(&self, work: &NoticeWork, material: &Material, now: Timestamp) -> Result<String, SendError> {
-        let Composed { to, octets } = self.composer.compose(work, material).map_err(|e| unsendable(&e))?;
+        let Composed { to, mail } = self.composer.compose(work, material).map_err(|e| unsendable(&e))?;
         let notice = &work.notice;
         let reverse_path = match work.about {
             About::Fax(_) | About::Message(_) => None,
             About::Received(_) => self.returns.address(notice.id, now),
         };
-        let mail = Outgoing {
+        let outgoing = Outgoing {
             notice: notice.id,
             created_at: notice.created_at,
             reverse_path: reverse_path.as_ref(),
             to: &to,
-            octets: &octets,
+            mail: &mail,
         };
         crash_point!("deliver.composed");
-        self.transport.send(&mail).await
+        self.transport.send(&outgoing).await
     }
 
     /// What a report carries; without its pages when they cannot be had for some time.

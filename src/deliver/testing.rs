@@ -344,6 +344,8 @@ pub(super) const TIFF: &[u8] = b"II*\0\x08\0\0\0";
 /// Images that are there, or not.
 pub(super) enum FakeImages {
     Present,
+    /// And the mail has 8-bit lines.
+    EightBit,
     Missing,
     /// By retention, then.
     Removed(Timestamp),
@@ -369,7 +371,7 @@ impl Images for FakeImages {
     async fn preview(&self, _: &Message) -> std::result::Result<Preview, PreviewError> {
         let (pdf, thumbnail) = (PDF.to_vec(), PNG.to_vec());
         match self {
-            Self::Present => Ok(Preview { pdf, thumbnail, ..preview() }),
+            Self::Present | Self::EightBit => Ok(Preview { pdf, thumbnail, ..preview() }),
             Self::Missing => Err(PreviewError::Again("no such document".into())),
             Self::Removed(_) => {
                 Err(PreviewError::Final { cause: Cause::DocumentDamaged, detail: "offer.pdf: it has no pages".into() })
@@ -378,14 +380,17 @@ impl Images for FakeImages {
     }
 
     async fn mail(&self, _: &DocumentKey) -> std::result::Result<Vec<u8>, ImagesError> {
-        self.answer(ORIGINAL)
+        match self {
+            Self::EightBit => Ok([ORIGINAL, b"Gr\xfc\xdfe\r\n"].concat()),
+            _ => self.answer(ORIGINAL),
+        }
     }
 }
 
 impl FakeImages {
     fn answer(&self, octets: &[u8]) -> std::result::Result<Vec<u8>, ImagesError> {
         match self {
-            Self::Present => Ok(octets.to_vec()),
+            Self::Present | Self::EightBit => Ok(octets.to_vec()),
             Self::Missing => Err(ImagesError::Failed("no such document".into())),
             Self::Removed(at) => Err(ImagesError::Removed { at: *at }),
         }

@@ -16,6 +16,7 @@ mod clients;
 mod connection;
 mod directive;
 mod listen;
+mod places;
 mod policy;
 mod proof;
 mod received;
@@ -110,6 +111,8 @@ pub struct Timeouts {
     pub tarpit: Duration,
     /// Octets of content a second, at the least, after the time of the first block.
     pub content_bytes_per_s: u64,
+    /// Between two looks at the files of the certificate.
+    pub certificate: Duration,
     /// Mails under way, when the process ends.
     pub drain: Duration,
 }
@@ -125,6 +128,7 @@ impl Default for Timeouts {
             handshake: Duration::from_secs(30),
             tarpit: Duration::from_secs(1),
             content_bytes_per_s: 500,
+            certificate: Duration::from_secs(30),
             drain: Duration::from_secs(30),
         }
     }

@@ -24,6 +24,15 @@ pub(crate) struct Who {
     pub(crate) account: Option<Identity>,
 }
 
+/// Whether anybody can log in here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Logins {
+    /// There are no accounts.
+    None,
+    /// There are.
+    Taken,
+}
+
 /// Whether this address may submit at all.
 pub(crate) fn is_relay(settings: &IntakeSettings, peer: IpAddr) -> bool {
     is_in(&settings.smtp.relay, peer)
@@ -61,6 +70,7 @@ pub(crate) fn sender(
     settings: &IntakeSettings,
     peer: IpAddr,
     who: &Who,
+    logins: Logins,
     mail: &MailFrom,
 ) -> Result<Option<Identity>, Refusal> {
     let sender = mail.path.as_ref().map_or("", |path| path.as_str());
@@ -76,7 +86,7 @@ pub(crate) fn sender(
         None if settings.senders.any_domain() && matches!(who.presented, Presented::Nothing) && !sender.is_empty() => {}
         None => {
             info!(%peer, "refused a mail: neither the network nor a certificate is in smtp.relay, and nobody has logged in");
-            return Err(Refusal::new(550, Cause::SenderNotAllowed, stranger(peer, &who.presented)));
+            return Err(stranger(peer, &who.presented, logins));
         }
     }
     if !fits(&settings.smtp.senders, sender) {
@@ -99,8 +109,15 @@ fn known_certificate<'s>(settings: &'s IntakeSettings, presented: &Presented) ->
     known.into_iter().find(|known| **known == certificate.fingerprint || certificate.names.contains(known))
 }
 
-fn stranger(peer: IpAddr, presented: &Presented) -> String {
-    match presented {
+/// RFC 4954 §6: whom a login would help is told so.
+fn stranger(peer: IpAddr, presented: &Presented, logins: Logins) -> Refusal {
+    let text = match presented {
+        Presented::Nothing if logins == Logins::Taken => {
+            let text = format!(
+                "{peer} may not send faxes here without a login; log in with AUTH, after STARTTLS, or ask the administrator to add your network to smtp.relay"
+            );
+            return Refusal::new(530, Cause::LoginRequired, text);
+        }
         Presented::Nothing => {
             format!("{peer} may not send faxes here; ask the administrator to add your network to smtp.relay")
         }
@@ -115,7 +132,8 @@ fn stranger(peer: IpAddr, presented: &Presented) -> String {
                 "the client certificate of {name} may not send faxes here; ask the administrator to add cert:{name} to smtp.relay"
             )
         }
-    }
+    };
+    Refusal::new(550, Cause::SenderNotAllowed, text)
 }
 
 fn fits(patterns: &[String], sender: &str) -> bool {

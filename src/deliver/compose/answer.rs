@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{ComposeError, Composer, Envelope, LANGUAGE, Material, files, names, picture};
 use crate::deliver::{Preview, words};
 use crate::domain::{Cause, NoticeKind};
-use crate::mail::build::{Auto, HeaderText, Letter, MessageIdText};
+use crate::mail::build::{Auto, Encoded, HeaderText, Letter, MessageIdText};
 use crate::mail::mime::clean;
 use crate::store::{Message, Notice};
 
@@ -62,7 +62,7 @@ impl Composer {
         message: &Message,
         mut material: Material,
         envelope: Envelope,
-    ) -> Result<Vec<u8>, ComposeError> {
+    ) -> Result<Encoded, ComposeError> {
         let id = message.id.short();
         let (picture, files) = (picture(&mut material), files(&mut material, id.as_str()));
         let mut view = View {
@@ -109,7 +109,7 @@ impl Composer {
             files,
             report: None,
         };
-        Ok(letter.to_bytes())
+        Ok(letter.encode())
     }
 }
 

@@ -8,7 +8,7 @@ use super::super::words;
 use super::{ComposeError, Composer, Envelope, LANGUAGE, Material, files, names, picture};
 use crate::domain::{Cause, NoticeKind, ReportStyle};
 use crate::mail::build::{
-    Auto, DeliveryStatus, HeaderText, Letter, MessageIdText, RecipientField, Report, Return, StatusField,
+    Auto, DeliveryStatus, Encoded, HeaderText, Letter, MessageIdText, RecipientField, Report, Return, StatusField,
 };
 use crate::mail::order_address::Verb;
 use crate::store::{Attempt, FaxRecord, Notice, Ret, Source};
@@ -34,7 +34,7 @@ impl Composer {
         record: &FaxRecord,
         mut material: Material,
         envelope: Envelope,
-    ) -> Result<Vec<u8>, ComposeError> {
+    ) -> Result<Encoded, ComposeError> {
         let kind = notice.kind;
         let shows_pages = self.report_style(kind, record) == ReportStyle::Image;
         let (picture, files) = (picture(&mut material), files(&mut material, record.fax.id.short().as_str()));
@@ -77,7 +77,7 @@ impl Composer {
                 ret: if full { Return::Full } else { Return::Header },
             }),
         };
-        Ok(letter.to_bytes())
+        Ok(letter.encode())
     }
 
     /// The address by which its sender has it sent again, or stops it. The same in every copy of this report.
@@ -104,7 +104,7 @@ impl Composer {
         if let Some(orcpt) = &record.fax.original_recipient {
             addresses.push(("Original-Recipient", RecipientField::original(orcpt)));
         }
-        addresses.push(("Final-Recipient", RecipientField::rfc822(&record.fax.recipient)));
+        addresses.push(("Final-Recipient", RecipientField::of(&record.fax.recipient)));
         DeliveryStatus { message, addresses, recipient: recipient_fields(record, kind) }
     }
 }

@@ -11,12 +11,13 @@ use super::Connection;
 use crate::domain::{Cause, MessageId, NoticeId, Timestamp};
 use crate::intake::accounts::LoginError;
 use crate::intake::directive::Priority;
+use crate::intake::policy::Logins;
 use crate::intake::proof::prove;
 use crate::intake::received::{self, Trace};
 use crate::intake::refusal::Refusal;
 use crate::intake::service::{self, Service};
 use crate::intake::submission::{self, Envelope, Wanted, When};
-use crate::intake::{bounce, policy};
+use crate::intake::{bounce, listen, policy};
 use crate::senders::Identity;
 use crate::senders::authenticity::{Origin, without_forged};
 use crate::store::{Ret, Source, StoreError};
@@ -47,6 +48,7 @@ impl Connection<'_> {
             Ok(identity) => {
                 info!(account = %identity.name, peer = %self.peer, "somebody has logged in");
                 self.who.account = Some(identity);
+                self.may_be_known();
                 Decision::Accept(Reply::logged_in())
             }
             Err(error) => {
@@ -81,10 +83,14 @@ impl Connection<'_> {
 
     /// A balancer names the client; what was known of the balancer itself is not the client's.
     fn speaks_for(&mut self, client: &XClient) -> Decision {
+        self.who = policy::Who::default();
         if let Some(address) = client.address {
             self.peer = (address, client.port.unwrap_or(0)).into();
+            if !self.place.counts_for(address) {
+                return Decision::Close(listen::too_many_of(&self.intake.settings.address.domain, self.peer));
+            }
+            self.may_be_known();
         }
-        self.who = policy::Who::default();
         Decision::Accept(Reply::new(220, "2.0.0", "go on"))
     }
 
@@ -96,7 +102,8 @@ impl Connection<'_> {
             let text = format!("your address may begin {most} mails a minute and has done so; try again in a minute");
             return Decision::Refuse(Reply::new(450, "4.7.1", text).slug(Cause::SenderLimit.slug()));
         }
-        let known = policy::sender(&self.intake.settings, self.peer.ip(), &self.who, mail);
+        let logins = if self.intake.accounts.is_some() { Logins::Taken } else { Logins::None };
+        let known = policy::sender(&self.intake.settings, self.peer.ip(), &self.who, logins, mail);
         let (identity, refusal) = match known {
             Ok(identity) => (identity, None),
             Err(refusal) => (None, Some(refusal)),

@@ -146,6 +146,7 @@ const CASES: &[(&str, Case)] = cases![
     mails::a_mail_that_comes_back_makes_its_fax_owed_again,
     mails::a_fax_that_nobody_takes_is_dead_and_never_delivered,
     mails::a_sender_is_told_once_that_a_fax_waits,
+    mails::d2_each_notify_gets_the_reports_that_it_asks_for_and_no_other,
     mails::a_fax_in_a_call_is_not_told_to_wait,
     mails::what_is_not_true_any_more_is_withdrawn,
     reading::lists_are_filtered_newest_first,

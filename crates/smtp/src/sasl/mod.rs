@@ -105,6 +105,11 @@ pub enum Credentials {
         /// For whom the user wants to act.
         act_as: Option<String>,
     },
+    /// A password that SCRAM has found wrong: to be counted. No answer makes it right.
+    Disproved {
+        /// Whose password.
+        user: String,
+    },
 }
 
 /// Why an exchange ends.
