@@ -1,5 +1,6 @@
 //! Mails as they occur, and as they should not.
 
+mod corpus;
 mod properties;
 
 use super::*;
@@ -86,6 +87,8 @@ fn transfer_encodings_are_undone_or_refused_with_the_name_of_the_part() {
         ("quoted-printable", "a=3Db=\n c", "a=b c"),
         ("quoted-printable", "a==b =ZZ =4 =", "a==b =ZZ =4 "),
         ("quoted-printable", "f=c3=bcr  \t\nx", "für\r\nx"),
+        ("x-uuencode", "begin 644 cat.txt\n#0V%T\n`\nend\n", "Cat"),
+        ("x-uue", "text\nbegin 644 a b\n&0V%T0V%T\n!80\n \nend", "CatCata"),
         ("8bit", "für", "für"),
         ("7bit (comment)", "x", "x"),
         ("", "x", "x"),
@@ -97,7 +100,10 @@ fn transfer_encodings_are_undone_or_refused_with_the_name_of_the_part() {
         ("base64", "YWJj*ZGVm", Cause::DocumentDamaged),
         ("base64", "YWJjZ", Cause::DocumentDamaged),
         ("base64", "YWJj\n-- \nunsubscribe here", Cause::DocumentDamaged),
-        ("x-uuencode", "begin 644 x", Cause::DocumentUnsupported),
+        ("x-uuencode", "begin 644 x\n#0V%T", Cause::DocumentDamaged),
+        ("x-uuencode", "#0V%T\nend", Cause::DocumentDamaged),
+        ("x-uuencode", "begin 644 x\n#0~%T\nend", Cause::DocumentDamaged),
+        ("x-binhex", "(This file", Cause::DocumentUnsupported),
     ] {
         let error = part(encoding, content).unwrap_err();
         assert_eq!(error.cause, cause, "{encoding}: {content}");
