@@ -162,6 +162,10 @@ class Place:
             with open(f"{folder}.log") as log:
                 raise Failure(f"gateway {name}: {log.read()}")
 
+    def config(self, way):
+        """The file of the gateway that takes mail in this way."""
+        return f"{self.folder}/{way.gateway}.toml"
+
     def _haproxy(self):
         path = f"{self.folder}/haproxy.cfg"
         with open(path, "w") as file:

@@ -9,7 +9,7 @@ import re
 import smtplib
 import subprocess
 
-from place import PASSWORD, USER, Failure, free_port, listens, wait_for
+from place import PASSWORD, USER, Failure, free_port, listens, run, wait_for
 from ways import CERTIFICATE, NETWORK, PLAIN, PROXIES, PROXY_V1_STARTTLS, PROXY_V2, STARTTLS, login
 
 BEGIN = """set -e
@@ -120,6 +120,19 @@ def postfix(way, place, folder):
     files = {"/etc/postfix/main.cf": "\n".join(lines) + "\n", "/etc/postfix/master.cf": POSTFIX_MASTER.format(port=f"127.0.0.1:{port}"),
              **certificates(place, "authority.pem", "client.pem", "client.key.pem")}
     return Relay("postfix", place, folder, files, "postfix start-fg", port)
+
+
+def postfix_by_setup(way, place, folder):
+    """Postfix as `faxwell setup postfix` has it typed, and with no other way to the gateway."""
+    port = free_port()
+    said = run([place.binary, "setup", "postfix", "--host", "127.0.0.1", "-c", place.config(way)])
+    typed = said[:said.index("# Check")].replace("GATEWAY_IP", "127.0.0.1").replace("postfix reload\n", "")
+    lines = ["compatibility_level = 3.6", "inet_interfaces = 127.0.0.1", "inet_protocols = ipv4", "myhostname = relay.example.com",
+             "mydestination =", "mynetworks = 127.0.0.2/32", "default_transport = error", "relay_transport = error", "alias_maps =",
+             "alias_database =", "maillog_file = /var/log/maillog"]
+    files = {"/etc/postfix/main.cf": "\n".join(lines) + "\n", "/etc/postfix/master.cf": POSTFIX_MASTER.format(port=f"127.0.0.1:{port}"),
+             "/etc/interop/typed": typed}
+    return Relay("postfix", place, folder, files, "sh -e /etc/interop/typed && postfix start-fg", port)
 
 
 EXIM = """primary_hostname = relay.example.com
@@ -245,6 +258,7 @@ def check_exim(relay):
 # Name, function, its ways, what is looked at besides.
 RELAYS = [
     ("postfix", postfix, [*NETWORK, login("PLAIN"), login("LOGIN"), login("SCRAM-SHA-256"), CERTIFICATE, *PROXIES], None),
+    ("postfix by setup", postfix_by_setup, [PLAIN, STARTTLS], None),
     ("exim", exim, [*NETWORK, login("PLAIN"), login("LOGIN"), CERTIFICATE, *PROXIES], check_exim),
     ("opensmtpd", opensmtpd, [*NETWORK, login("PLAIN"), *PROXIES], None),
     ("sendmail", sendmail, [PLAIN, STARTTLS, CERTIFICATE, PROXY_V1_STARTTLS, PROXY_V2], None),
