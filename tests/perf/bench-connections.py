@@ -2,8 +2,8 @@
 """Measures what held connections cost: memory of each, and what they take from new mail, beside Postfix.
 
 In:  the release binary, Debian's postfix package (installed for the time of the run when it is not there), root.
-Out: memory of a held connection, in the clear, after STARTTLS and of Postfix; accepts a second and the time of one mail
-     without and with the held ones. Exit code 1 when the gateway did not greet a held connection, dropped an idle one, or
+Out: memory of a held connection, in the clear, after STARTTLS and of Postfix; accepts a second, processor time of a mail
+     and the time until it is accepted, without and with the held ones. Exit code 1 when the gateway did not greet a held connection, dropped an idle one, or
      answered a mail with anything but 250. No time decides.
 
 Each round starts a server anew, sends mails without the held connections, opens these from a process of its own
@@ -71,9 +71,10 @@ class Holder:
 
 
 class Mails:
-    """What sending them came to; `refused` counts every reply but 250."""
+    """What sending them came to; `refused` counts every reply but 250, `cpu_ms` is what the server needed for one of many."""
 
-    def __init__(self, port, mails, singles):
+    def __init__(self, server, mails, singles):
+        port = server.port
         self.accepted, self.refused = 0, collections.Counter()
         turn, lock = itertools.count(), threading.Lock()
 
@@ -84,12 +85,13 @@ class Mails:
                     self.count(reply)
 
         threads = [threading.Thread(target=send) for _ in range(SENDERS)]
-        begun = time.monotonic()
+        begun, used_s = time.monotonic(), cpu_s(server.pids())
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         self.rate = self.accepted / (time.monotonic() - begun)
+        self.cpu_ms = (cpu_s(server.pids()) - used_s) * 1000 / mails
         took_ms = []
         for _ in range(singles):
             reply, took_s = send_one(port)
@@ -135,20 +137,32 @@ def pss_kib(pids):
     return total
 
 
+def cpu_s(pids):
+    """Processor seconds of all of them and of their children that have ended."""
+    ticks = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 class Round:
     """One server without and then with held connections."""
 
     def __init__(self, server, tls, idle, slow, args):
-        Mails(server.port, args.mails // 10 or 1, 1)
+        Mails(server, args.mails // 10 or 1, 1)
         self.asked = idle + slow
-        self.free = Mails(server.port, args.mails, args.singles)
+        self.free = Mails(server, args.mails, args.singles)
         before_kib = pss_kib(server.pids())
         begun = time.monotonic()
         self.holder = Holder(server.port, idle, slow, tls)
         self.open_s = time.monotonic() - begun
         self.greeted = sum(of["greeted"] for of in self.holder.opened["kinds"].values())
         self.each_kib = (pss_kib(server.pids()) - before_kib) / max(1, self.greeted)
-        self.held = Mails(server.port, args.mails, args.singles)
+        self.held = Mails(server, args.mails, args.singles)
         self.after = self.holder.account()["kinds"]
 
     def faults(self):
@@ -168,6 +182,7 @@ class Round:
         return (
             f"{name:<13}{self.greeted:>8}{kept:>7}{self.open_s:>7.0f}{self.each_kib:>9.1f}"
             f"{self.free.rate:>9.0f}{self.held.rate:>7.0f}"
+            f"{self.free.cpu_ms:>8.2f}{self.held.cpu_ms:>7.2f}"
             f"{self.free.median_ms:>8.1f}{self.held.median_ms:>7.1f}{self.free.p95_ms:>8.1f}{self.held.p95_ms:>7.1f}"
             f"  {told(refused) or 'none'}"
         )
@@ -175,7 +190,7 @@ class Round:
 
 HEAD = (
     f"{'':<13}{'greeted':>8}{'kept':>7}{'open s':>7}{'KiB each':>9}{'mails/s':>9}{'held':>7}"
-    f"{'p50 ms':>8}{'held':>7}{'p95 ms':>8}{'held':>7}  other replies"
+    f"{'CPU ms':>8}{'held':>7}{'p50 ms':>8}{'held':>7}{'p95 ms':>8}{'held':>7}  other replies"
 )
 
 
@@ -248,16 +263,17 @@ def summary(rounds, args):
     def median(name, figure):
         return statistics.median(figure(found) for found in rounds[name])
 
-    print(f"\nmedians of {args.rounds} rounds; without and with the held connections; load {os.getloadavg()[0]:.1f} at the end")
-    for name, found in rounds.items():
-        mails = [f"{median(name, lambda r: r.free.rate):.0f} and {median(name, lambda r: r.held.rate):.0f} mails/s"]
-        for what in ("median_ms", "p95_ms"):
-            free, held = (median(name, lambda r: getattr(part(r), what)) for part in (lambda r: r.free, lambda r: r.held))
-            mails.append(f"{what.removesuffix('_ms')} {free:.1f} and {held:.1f} ms")
-        each = median(name, lambda r: r.each_kib)
-        print(f"{name}: {min(r.greeted for r in found)} greeted, {each:.1f} KiB each, {', '.join(mails)}")
+    print(f"\nmedians of {args.rounds} rounds, without and with the held connections")
+    pairs = (("mails/s", "rate", 0), ("CPU ms a mail", "cpu_ms", 2), ("p50 ms", "median_ms", 1), ("p95 ms", "p95_ms", 1))
     each = {name: median(name, lambda r: r.each_kib) for name in rounds}
     ratio = {name: median(name, lambda r: r.held.rate / r.free.rate) for name in rounds}
+    for name, found in rounds.items():
+        said = [f"{min(r.greeted for r in found)} greeted", f"{each[name]:.1f} KiB each"]
+        for unit, figure, digits in pairs:
+            free = median(name, lambda r: getattr(r.free, figure))
+            held = median(name, lambda r: getattr(r.held, figure))
+            said.append(f"{free:.{digits}f} and {held:.{digits}f} {unit}")
+        print(f"{name}: {', '.join(said)}, rate held/free {ratio[name]:.2f}")
     print(
         f"connections: idle {args.idle} slow {args.slow} memory per connection KiB: ours {each['faxwell']:.1f}"
         f" ours-tls {each['faxwell-tls']:.1f} postfix {each['postfix']:.1f}, rate held/free: ours {ratio['faxwell']:.2f}"
@@ -271,9 +287,9 @@ def main():
     parser.add_argument("--folder", default="/var/tmp", help="on the disk to measure; a folder is made in it and removed")
     parser.add_argument("--idle", type=int, default=5000)
     parser.add_argument("--slow", type=int, default=200, help="half of them in a command line, half in content")
-    parser.add_argument("--mails", type=int, default=4000, help=f"over {SENDERS} connections, for the rate")
+    parser.add_argument("--mails", type=int, default=6000, help=f"over {SENDERS} connections, for the rate")
     parser.add_argument("--singles", type=int, default=200, help="one at a time, for the time of one")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--to-the-end", action="store_true", help="wait until the gateway has closed all that it need not bear")
     args = parser.parse_args()
     if os.geteuid() != 0:

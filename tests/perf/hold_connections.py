@@ -32,8 +32,8 @@ SENDER, NUMBER = "slow@example.com", "+99910299@fax.local"
 class Held:
     """One of them; `ended_s` is none while it is open."""
 
-    def __init__(self, kind, dialogue):
-        self.kind, self.dialogue = kind, dialogue
+    def __init__(self, name, dialogue):
+        self.kind, self.dialogue = name, dialogue
         self.heard, self.last, self.ended_s, self.dripped = b"", "", None, 0
 
     def begin(self, context):
