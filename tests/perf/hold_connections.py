@@ -17,7 +17,7 @@ import ssl
 import sys
 import time
 
-from bench_smtp import Dialogue, Refused, anybody, kind
+from bench_smtp import PATIENCE_S, Dialogue, Refused, anybody, kind
 
 # Fewer than any server keeps waiting before it has accepted them.
 BATCH = 64
@@ -76,7 +76,7 @@ class Held:
 
 def open_all(port, wanted, context):
     """Those that were greeted and begun, and what the others were told."""
-    held, refused = [], collections.Counter()
+    held, refused, greeted = [], collections.Counter(), time.monotonic()
     for first in range(0, len(wanted), BATCH):
         batch = []
         for place, name in enumerate(wanted[first : first + BATCH], first):
@@ -85,9 +85,12 @@ def open_all(port, wanted, context):
             except Refused as why:
                 refused[kind(str(why))] += 1
         for one in batch:
+            # Patience is for all that still wait: a server that is full does not greet one of them later than the others.
+            one.dialogue.socket.settimeout(max(0.1, greeted + PATIENCE_S - time.monotonic()))
             try:
                 one.begin(context)
                 held.append(one)
+                greeted = time.monotonic()
             except Refused as why:
                 refused[kind(str(why))] += 1
                 one.dialogue.socket.close()
