@@ -1,5 +1,5 @@
 # The commands of this project. `make demo` and `make test` need Debian 12 and Rust; they install the rest.
-.PHONY: help demo test build check deny packages bench-lines bench-intake chaos chaos-seeds chaos-local chaos-negative install packaging-check bench-store simulate-day fuzz outlook-check interop-smtp bench-render bench-legibility robust-render bench-wire
+.PHONY: help demo test build check deny packages bench-lines bench-intake bench-connections chaos chaos-seeds chaos-local chaos-negative install packaging-check bench-store simulate-day fuzz outlook-check interop-smtp bench-render bench-legibility robust-render bench-wire
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench-lines: packages ## calls at once in one process, in real time: ceiling, pr
 
 bench-intake: packages build ## durable accepts a second beside Postfix, and mail to INVITE (root)
 	@tests/perf/bench-intake.py --binary $${CARGO_TARGET_DIR:-target}/release/faxwell $(ARGS)
+
+bench-connections: packages build ## memory of a held connection and what 5,200 of them take from new mail, beside Postfix (root)
+	@tests/perf/bench-connections.py --binary $${CARGO_TARGET_DIR:-target}/release/faxwell $(ARGS)
 
 bench-store: packages ## durable transitions beside the bare commit rate of the same database (ARGS="postgres --depths 1000")
 	@tests/perf/bench-store $(ARGS)

@@ -12,87 +12,25 @@ a fax of its own; that none is missing is checked.
 """
 
 import argparse
-import json
 import os
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-from bench_postfix import Packages, Postfix, free_port
+from bench_gateway import Gateway
+from bench_postfix import Packages, Postfix
+from bench_smtp import Dialogue, Refused
 from bench_trunk import Trunk
 
 SIZE_BYTES = 2048
 ROUNDS = 3
 SENDER, NUMBER = "anna@example.com", "+99910200@fax.local"
 PATIENCE_S = 60
-
-CONFIG = """domain = "fax.local"
-node = "bench"
-data = "{data}"
-[smtp]
-listen = ["127.0.0.1:{smtp}"]
-relay = ["127.0.0.0/8"]
-max_connections = 200
-[render]
-cover = "none"
-[sip.sandbox]
-server = "127.0.0.1:{sip}"
-bind = "127.0.0.1:0"
-number = "+9990000"
-channels = 8
-sandbox = true
-[delivery]
-maildir = "mailbox"
-"""
-
-
-class Gateway:
-    """`faxwell serve` with its data in the folder of the run."""
-
-    def __init__(self, binary, folder, name, sip_port=9, roles=None):
-        self.binary, self.data = binary, os.path.join(folder, name)
-        self.port = free_port()
-        config = os.path.join(folder, name + ".toml")
-        with open(config, "w") as file:
-            file.write(CONFIG.format(data=self.data, smtp=self.port, sip=sip_port))
-        self.log = open(os.path.join(folder, name + ".log"), "w")
-        command = [binary, "serve", "-c", config] + (["--roles", roles] if roles else [])
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("FAXWELL_")}
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=self.log, env={**clean, "FAXWELL_LOG": "warn"}
-        )
-        wait_for_port(self.port, self.log.name)
-
-    def count(self):
-        """Faxes that are stored."""
-        command = [self.binary, "status", "--json", "--data", self.data]
-        output = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S).stdout
-        return sum(json.loads(output)["faxes"].values())
-
-    def pid(self):
-        return self.process.pid
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(PATIENCE_S)
-        self.log.close()
-
-
-def wait_for_port(port, log):
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.02)
-    sys.exit(f"error: nothing listens on port {port}\ncause: see {log}\nfix: correct what it says and run it again")
 
 
 def load(port, connections, messages):
@@ -112,7 +50,7 @@ def syncs(server, port, messages, connections):
     if shutil.which("strace") is None:
         return None
     with tempfile.NamedTemporaryFile("r") as table:
-        pids = [f"-p{pid}" for pid in (server.pids() if hasattr(server, "pids") else [server.pid()])]
+        pids = [f"-p{pid}" for pid in server.pids()]
         command = ["strace", "-f", "-c", "-U", "calls,name", "-e", "trace=fsync,fdatasync", "-o", table.name, *pids]
         tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         for _ in pids:
@@ -176,24 +114,16 @@ def latency(args, folder):
 
 def send_one(port, number):
     """Sends a text of one page; answers when its last octet had left."""
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
-        replies = connection.makefile("rb")
-
-        def reply():
-            line = replies.readline()
-            while line[3:4] == b"-":
-                line = replies.readline()
-            if line[:1] not in b"23":
-                sys.exit(f"error: a mail was refused\ncause: {line.decode().strip()}\nfix: see the reply")
-
-        reply()
-        for line in ("EHLO bench", f"MAIL FROM:<{SENDER}>", f"RCPT TO:<{number}@fax.local>", "DATA"):
-            connection.sendall(line.encode() + b"\r\n")
-            reply()
-        text = "\r\n".join(f"Line {n} of a letter to {number}." for n in range(40))
-        connection.sendall(f"From: {SENDER}\r\nSubject: letter\r\n\r\n{text}\r\n.\r\n".encode())
-        ended = time.monotonic()
-        reply()
+    text = "\r\n".join(f"Line {n} of a letter to {number}." for n in range(40))
+    try:
+        with Dialogue(port) as dialogue:
+            dialogue.greet()
+            dialogue.begin_mail(SENDER, f"{number}@fax.local")
+            dialogue.say(f"From: {SENDER}", "Subject: letter", "", text, ".")
+            ended = time.monotonic()
+            dialogue.expect("250")
+    except Refused as refused:
+        sys.exit(f"error: a mail was refused\ncause: {str(refused).strip()}\nfix: see the reply")
     return ended
 
 
