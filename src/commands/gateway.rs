@@ -21,7 +21,7 @@ use super::images::StoredImages;
 use super::presence::{self, Presence};
 use super::stages::{self, Parts, Started};
 use super::storage::{self, Stored};
-use super::{far_end, mail_readers};
+use super::{far_end, formats, mail_readers};
 use crate::config::{Config, Database, PostgresConfig, Role};
 use crate::console::received::TestCalls;
 use crate::console::{self, Accepted, Access, Readiness, Refusal, Services, Storage, Submission, Submit};
@@ -130,7 +130,9 @@ impl Gateway {
         }
         let leases = Leases::new();
         let keeper = LeaseKeeper::start(Arc::clone(&shared), owner.clone(), leases.clone(), line::CALL_LEASE);
-        let converter = converter(&config)?;
+        let renders = config.roles.contains(&Role::Render);
+        let formats = if renders { formats::find(&config).await } else { formats::policy(&config) };
+        let converter = converter(&config, formats.clone())?;
         let held_until = keeper.held_until();
         let order = store.drain_order(&owner.node).await.map_err(|error| no_store(&error))?;
         let start = if order.is_some() { Start::Drained } else { Start::Serving };
@@ -147,6 +149,7 @@ impl Gateway {
             store: shared,
             documents,
             converter,
+            formats,
             retention: Arc::new(retention),
             owner,
             leases,
@@ -290,7 +293,7 @@ async fn start_console(
 }
 
 /// This program once more, locked up, for each document.
-fn converter(config: &Config) -> Result<pages::Converter, Failed> {
+fn converter(config: &Config, formats: pages::Formats) -> Result<pages::Converter, Failed> {
     let program = std::env::current_exe().map_err(|error| {
         let fix = "start the program by its whole path";
         Failed::new(Exit::Failed, "cannot find this program's file", error.to_string(), fix)
@@ -301,7 +304,7 @@ fn converter(config: &Config) -> Result<pages::Converter, Failed> {
         processes: config.render.workers,
         ..pages::Limits::default()
     };
-    Ok(pages::Converter::new(program, vec!["converter".into()], limits))
+    Ok(pages::Converter::new(program, vec!["converter".into()], limits).with_formats(formats))
 }
 
 pub(super) async fn open_store(config: &Config) -> Result<Arc<SqlStore>, NotStarted> {
@@ -485,13 +488,14 @@ pub(super) async fn preview(
 ) -> Result<Preview, Failed> {
     let settings = IntakeSettings::new(config, super::covers());
     let handed = Handed { from: None, recipients: vec![recipient.to_owned()], mail, idempotency_key: None };
-    let (message, faxes) = intake::preview(&settings, mail_readers(), &handed, date).map_err(|refusal| {
+    let formats = formats::find(config).await;
+    let (message, faxes) = intake::preview(&settings, mail_readers(&formats), &handed, date).map_err(|refusal| {
         Failed::new(Exit::Failed, refusal.text.clone(), refusal.cause.entry().cause, refusal.cause.entry().fix)
     })?;
     let failed = |why: String| Failed::new(Exit::Failed, "no preview can be made", why, "correct the file it names");
     let fax = faxes.first().ok_or_else(|| failed("the mail has no recipient".to_owned()))?;
     let render = RenderSettings::new(config, TimeZone::system());
-    let made = render::preview(&converter(config)?, &render, &message, fax, &handed.mail)
+    let made = render::preview(&converter(config, formats)?, &render, &message, fax, &handed.mail)
         .await
         .map_err(|error| failed(error.to_string()))?;
     let page_count = made.page_count();

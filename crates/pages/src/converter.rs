@@ -17,7 +17,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::Semaphore;
 
-use crate::order::{Bound, ConvertError, ConvertOrder, ErrorKind, FinishOrder, Order, RestampOrder, Result};
+use crate::formats::{Formats, Route};
+use crate::office::kind::is_locked_table;
+use crate::office::suite::Terms;
+use crate::office::{OfficeKind, Suite};
+use crate::order::{Bound, ConvertError, ConvertOrder, ErrorKind, FinishOrder, Order, Part, RestampOrder, Result};
 use crate::wire::{self, Answer, Job, PartHeader, Request};
 
 /// What one converter process may take.
@@ -65,6 +69,7 @@ pub struct Converter {
     program: PathBuf,
     args: Vec<OsString>,
     limits: Limits,
+    formats: Formats,
     slots: Arc<Semaphore>,
     crashes: Arc<AtomicU64>,
 }
@@ -78,7 +83,13 @@ impl Converter {
     /// `program args…` must end up in [`crate::worker::main`].
     pub fn new(program: PathBuf, args: Vec<OsString>, limits: Limits) -> Self {
         let slots = Arc::new(Semaphore::new(limits.processes.max(1)));
-        Self { program, args, limits, slots, crashes: Arc::default() }
+        Self { program, args, limits, formats: Formats::default(), slots, crashes: Arc::default() }
+    }
+
+    /// With this policy instead of the default: no LibreOffice, no archives.
+    #[must_use]
+    pub fn with_formats(self, formats: Formats) -> Self {
+        Self { formats, ..self }
     }
 
     /// Processes that ended without an answer since the first of its clones was made.
@@ -87,8 +98,53 @@ impl Converter {
     }
 
     /// Documents into pages.
-    pub async fn convert(&self, order: ConvertOrder) -> Result<Converted> {
-        self.run(Order::Convert(order)).await
+    ///
+    /// Archives are opened and office documents go through LibreOffice first, in sandboxes of their own.
+    pub async fn convert(&self, mut order: ConvertOrder) -> Result<Converted> {
+        let mut notes = Vec::new();
+        let mut parts = Vec::with_capacity(order.parts.len());
+        for part in order.parts {
+            match self.formats.route(&part.media, &part.name, &part.bytes).map_err(|error| error.of(&part.name))? {
+                Route::Unpack => self.unpack(part, &mut parts, &mut notes).await?,
+                _ => parts.push(part),
+            }
+        }
+        for part in &mut parts {
+            let route =
+                self.formats.route(&part.media, &part.name, &part.bytes).map_err(|error| error.of(&part.name))?;
+            if let Route::Suite(kind, suite) = route {
+                self.lay_out(part, kind, &suite, order.max_pages).await?;
+            }
+        }
+        order.parts = parts;
+        self.run(Order::Convert(order)).await.map(|converted| with_notes(converted, notes))
+    }
+
+    /// The files of an archive instead of it.
+    async fn unpack(&self, archive: Part, parts: &mut Vec<Part>, notes: &mut Vec<String>) -> Result<()> {
+        let name = archive.name.clone();
+        let unpacked = self.run(Order::Unpack(archive)).await?;
+        notes.extend(unpacked.notes);
+        let frame = wire::read::<Vec<PartHeader>>(&mut unpacked.bytes.as_slice(), self.limits.output_bytes);
+        let (headers, blobs) = frame.map_err(|error| unavailable(format!("{name}: {error}")))?;
+        parts.extend(headers.into_iter().zip(blobs).map(|(header, bytes)| header.with(bytes)));
+        Ok(())
+    }
+
+    /// A PDF by LibreOffice instead of the document.
+    async fn lay_out(&self, part: &mut Part, kind: OfficeKind, suite: &Suite, pages_max: u32) -> Result<()> {
+        let _slot = self.slots.acquire().await.map_err(|_| unavailable("the converter is closed"))?;
+        let (wall, output_bytes) = (self.limits.wall, self.limits.output_bytes);
+        let terms = Terms { program: &self.program, args: &self.args, wall, output_bytes, pages_max };
+        let pdf = suite.to_pdf(kind, &part.bytes, &terms).await.map_err(|error| match error.kind {
+            ErrorKind::Unavailable => error,
+            ErrorKind::Damaged if is_locked_table(&part.bytes) => {
+                ConvertError::new(ErrorKind::Encrypted, "a password is needed to open it").of(&part.name)
+            }
+            _ => error.of(&part.name),
+        })?;
+        (part.bytes, part.media) = (pdf, "application/pdf".to_owned());
+        Ok(())
     }
 
     /// Pages as they are sent.
@@ -174,8 +230,9 @@ impl Converter {
                 let parts = parts
                     .into_iter()
                     .map(|part| {
-                        blobs.push(part.bytes);
-                        PartHeader { name: part.name, media: part.media, charset: part.charset }
+                        let (header, bytes) = PartHeader::split(part);
+                        blobs.push(bytes);
+                        header
                     })
                     .collect();
                 (Job::Convert { paper, quality, max_pages, body, parts }, blobs)
@@ -191,6 +248,7 @@ impl Converter {
             }
             Order::Thumbnail { tiff, page, width_px } => (Job::Thumbnail { page, width_px }, vec![tiff]),
             Order::Bind { pages, form } => (Job::Bind { form }, pages),
+            Order::Unpack(part) => (Job::Unpack { name: part.name }, vec![part.bytes]),
         };
         let cpu_s = self.limits.wall.as_secs().max(1);
         let request = Request { memory_bytes: self.limits.memory_bytes, cpu_s, job };
@@ -271,6 +329,11 @@ async fn said(overhear: tokio::task::JoinHandle<Vec<u8>>) -> String {
 
 async fn reap(child: &mut Child) -> Option<ExitStatus> {
     tokio::time::timeout(REAP, child.wait()).await.ok()?.ok()
+}
+
+fn with_notes(mut converted: Converted, mut notes: Vec<String>) -> Converted {
+    notes.append(&mut converted.notes);
+    Converted { notes, ..converted }
 }
 
 /// The conclusion from a process that ended without an answer.

@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::order::{Bound, ConvertError, CoverFields, HeaderLine, Paper, Quality, Text};
+use crate::office::jail::OfficeJob;
+use crate::order::{Bound, ConvertError, CoverFields, HeaderLine, Paper, Part, Quality, Text};
 
 /// Most blobs in a frame: more attachments than any mail that the gateway accepts.
 const BLOBS_MAX: u32 = 4096;
@@ -54,6 +55,12 @@ pub(crate) enum Job {
     Bind {
         form: Bound,
     },
+    /// The archive is the only blob; its files come back as [`PartHeader`]s and blobs in a frame of their own.
+    Unpack {
+        name: String,
+    },
+    /// The first one makes a process serve LibreOffice from then on; the document is the only blob.
+    Office(OfficeJob),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,6 +68,16 @@ pub(crate) struct PartHeader {
     pub name: String,
     pub media: String,
     pub charset: Option<String>,
+}
+
+impl PartHeader {
+    pub(crate) fn split(part: Part) -> (Self, Vec<u8>) {
+        (Self { name: part.name, media: part.media, charset: part.charset }, part.bytes)
+    }
+
+    pub(crate) fn with(self, bytes: Vec<u8>) -> Part {
+        Part { name: self.name, media: self.media, charset: self.charset, bytes }
+    }
 }
 
 /// What the process says.

@@ -12,12 +12,13 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use crate::fonts::Fonts;
+use crate::office::jail;
 use crate::order::{ConvertError, ConvertOrder, ErrorKind, FinishOrder, Part, Result, damaged};
-use crate::wire::{self, Answer, Job, Request};
+use crate::wire::{self, Answer, Job, PartHeader, Request};
 use crate::{bind, finish, parts, sandbox};
 
 /// Largest request taken: the gateway's own limit on mails is below it, so this only bounds our mistakes.
-const REQUEST_MAX_BYTES: u64 = 1 << 30;
+pub(crate) const REQUEST_MAX_BYTES: u64 = 1 << 30;
 
 /// Pages and remarks that a job gives.
 pub(crate) struct Output {
@@ -46,7 +47,7 @@ fn gone(error: std::io::Error) -> ConvertError {
 /// Carries out the one order on standard input. For the hidden command of the gateway's binary.
 pub fn main() -> ExitCode {
     match serve() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("converter: {error}");
             ExitCode::FAILURE
@@ -54,11 +55,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn serve() -> std::io::Result<()> {
+fn serve() -> std::io::Result<ExitCode> {
     let out: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
     rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
     let mut out = File::from(out);
     let (request, blobs) = wire::read::<Request>(&mut std::io::stdin().lock(), REQUEST_MAX_BYTES)?;
+    let request = match request {
+        Request { job: Job::Office(job), memory_bytes, .. } => {
+            return jail::serve(memory_bytes, job, blobs.into_iter().next().unwrap_or_default(), &mut out);
+        }
+        request => request,
+    };
     sandbox::limit(request.memory_bytes, request.cpu_s)?;
     let fonts = Fonts::open();
     end_with_the_gateway()?;
@@ -72,7 +79,8 @@ fn serve() -> std::io::Result<()> {
             wire::write(&mut out, &Answer::Done { pages: output.pages, notes: output.notes }, &[&output.bytes])
         }
         Err(error) => wire::write(&mut out, &Answer::Failed { error }, &[]),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The gateway ends us when it has its answer or loses patience. This is for the gateway that was killed itself: it keeps
@@ -91,11 +99,7 @@ fn end_with_the_gateway() -> std::io::Result<()> {
 fn run(job: Job, mut blobs: Vec<Vec<u8>>, fonts: &Fonts, progress: &mut Progress<'_>) -> Result<Output> {
     match job {
         Job::Convert { paper, quality, max_pages, body, parts } => {
-            let parts = parts
-                .into_iter()
-                .zip(blobs)
-                .map(|(p, bytes)| Part { name: p.name, media: p.media, charset: p.charset, bytes })
-                .collect();
+            let parts = parts.into_iter().zip(blobs).map(|(header, bytes)| header.with(bytes)).collect();
             parts::convert(ConvertOrder { paper, quality, max_pages, body, parts }, fonts, progress)
         }
         Job::Finish { paper, quality, max_pages, cover, header } => {
@@ -115,5 +119,16 @@ fn run(job: Job, mut blobs: Vec<Vec<u8>>, fonts: &Fonts, progress: &mut Progress
             progress.working("pages of the fax")?;
             bind::bind(&blobs, form)
         }
+        Job::Unpack { name } => {
+            progress.working(&name)?;
+            let archive = Part { name, bytes: blobs.pop().unwrap_or_default(), ..Part::default() };
+            let (files, notes) = parts::zip::unpack(&archive)?;
+            let (headers, blobs): (Vec<_>, Vec<_>) = files.into_iter().map(PartHeader::split).unzip();
+            let blobs: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
+            let bytes = wire::encode(&headers, &blobs).map_err(|error| damaged(error.to_string()))?;
+            Ok(Output { bytes, pages: Vec::new(), notes })
+        }
+        // `serve` has gone another way.
+        Job::Office(_) => Err(damaged("the converter does not run LibreOffice")),
     }
 }

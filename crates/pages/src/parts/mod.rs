@@ -7,6 +7,7 @@ pub(crate) mod pdf;
 mod picture;
 mod text;
 mod tiff;
+pub(crate) mod zip;
 
 use fax_image::Bitmap;
 
@@ -93,7 +94,10 @@ fn pages_of(part: &Part, job: &mut Job<'_>) -> Result<Vec<Bitmap>> {
         Some(kind @ (Kind::Png | Kind::Jpeg | Kind::Gif | Kind::Bmp | Kind::WebP)) => {
             picture::pages(&part.bytes, kind, job)
         }
-        None => {
+        Some(Kind::Zip) => zip::listed(&part.bytes, job),
+        Some(Kind::Locked) => Err(ConvertError::new(ErrorKind::Encrypted, "a password is needed to open it")),
+        // Office documents come as PDF: LibreOffice has had them before.
+        Some(Kind::Office(_)) | None => {
             let media = if part.media.is_empty() { "no media type" } else { &part.media };
             Err(ConvertError::new(ErrorKind::Unsupported, format!("no converter for this kind of file ({media})")))
         }

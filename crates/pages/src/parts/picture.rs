@@ -44,7 +44,7 @@ fn decode(bytes: &[u8], kind: Kind) -> Result<DynamicImage> {
         Kind::Gif => ImageFormat::Gif,
         Kind::Bmp => ImageFormat::Bmp,
         Kind::WebP => ImageFormat::WebP,
-        Kind::Text | Kind::Html | Kind::Pdf | Kind::Tiff => return Err(damaged("it is no picture")),
+        _ => return Err(damaged("it is no picture")),
     };
     let mut limits = Limits::default();
     limits.max_alloc = Some(DECODER_MAX_BYTES);

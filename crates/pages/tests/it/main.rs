@@ -6,3 +6,4 @@ mod common;
 mod finish;
 mod formats;
 mod hostile;
+mod office;
