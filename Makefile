@@ -1,5 +1,5 @@
 # The commands of this project. `make demo` and `make test` need Debian 12 and Rust; they install the rest.
-.PHONY: help demo test build check deny packages bench-lines bench-intake chaos chaos-seeds chaos-local chaos-negative install packaging-check bench-store simulate-day fuzz outlook-check
+.PHONY: help demo test build check deny packages bench-lines bench-intake chaos chaos-seeds chaos-local chaos-negative install packaging-check bench-store simulate-day fuzz outlook-check interop-smtp bench-render bench-legibility robust-render bench-wire
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -73,12 +73,39 @@ bench-intake: packages build ## durable accepts a second beside Postfix, and mai
 bench-store: packages ## durable transitions beside the bare commit rate of the same database (ARGS="postgres --depths 1000")
 	@tests/perf/bench-store $(ARGS)
 
+# The converter alone: the crates that it needs, optimised.
+WORKER = $${CARGO_TARGET_DIR:-target}/release/pages-worker
+bench-render: ## what a page costs beside Ghostscript: processor time, memory, octets (ARGS="--documents FOLDER")
+	@tools/install-packages ghostscript libjpeg-turbo-progs mupdf-tools
+	cargo build --release -p pages --bin pages-worker
+	@tests/perf/bench-render.py --worker $(WORKER) $(ARGS)
+
+bench-legibility: ## how much of a text tesseract reads from our pages and from Ghostscript's (ARGS="--keep FOLDER")
+	@tools/install-packages ghostscript libjpeg-turbo-progs tesseract-ocr
+	cargo build --release -p pages --bin pages-worker
+	@tests/perf/bench-legibility.py --worker $(WORKER) $(ARGS)
+
+bench-wire: ## octets of a page in each coding and its seconds on the line, beside Ghostscript (ARGS="--documents FOLDER")
+	@tools/install-packages ghostscript libjpeg-turbo-progs
+	cargo build --release -p pages --bin pages-worker
+	cargo build --release -p fax-image --example coded
+	@tests/perf/bench-wire.py --worker $(WORKER) --coded $$(dirname $(WORKER))/examples/coded $(ARGS)
+
+robust-render: ## every file of a folder in a converter of its own: rendered, refused, crashed, timed out (DIR=folder)
+	cargo build --release -p pages --bin pages-worker
+	@tests/perf/robust-render.py --worker $(WORKER) $(DIR)
+
 simulate-day: ## a day of a million faxes on paper: queues, channels, store, losses (ARGS="--faxes 3M --lose primary")
 	@tests/perf/simulate-day $(ARGS)
 
-fuzz: ## feed a parser with what its coverage suggests; inputs that matter are kept (TARGET=tnef SECONDS=600)
+fuzz: ## feed a parser with what its coverage suggests; inputs that matter are kept (TARGET=codec SECONDS=600; targets: codec tiff converter tnef msg)
 	@fuzz/run $(or $(TARGET),tnef) $(or $(SECONDS),60)
 
 outlook-check: ## TNEF and .msg samples beside tnefparse and extract-msg (SAMPLES="folder …")
 	@cargo build --quiet -p outlook --example unpack
 	@crates/outlook/tests/oracle $(SAMPLES)
+
+interop-smtp: packages ## real mail servers and clients against the gateway; each mail becomes a fax (ARGS="--only postfix --keep"; root)
+	cargo build --quiet --bin faxwell
+	@senders=$$(tools/install-smtp-senders) && \
+		tests/interop/smtp/run --binary $${CARGO_TARGET_DIR:-target}/debug/faxwell --senders "$$senders" $(ARGS)

@@ -247,6 +247,8 @@ fn mail() -> Result<NewMessage> {
     let blocks = (0_u32..).flat_map(|nth| Sha256::digest([&id.0.as_bytes()[..], &nth.to_be_bytes()[..]].concat()));
     let bytes: Vec<u8> = blocks.flat_map(|byte| [b'a' + byte / 16, b'a' + byte % 16]).take(MAIL_SIZE_BYTES).collect();
     Ok(NewMessage {
+        held: false,
+        answer: None,
         id,
         idem_key: Some(Sha256::digest(id.0.as_bytes()).into()),
         source: Source::Smtp,

@@ -64,12 +64,21 @@ pub(super) struct AddArgs {
     /// Faxes within any 24 hours
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     faxes_per_day: Option<u32>,
+    /// Faxes of one sender address within any hour
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    faxes_per_hour_each: Option<u32>,
+    /// Faxes of one sender address within any 24 hours
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    faxes_per_day_each: Option<u32>,
     /// Pages within any hour
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pages_per_hour: Option<u32>,
     /// Pages within any 24 hours
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pages_per_day: Option<u32>,
+    /// Fax what its programs send automatically, too
+    #[arg(long)]
+    automatic: bool,
     /// Its cover page, or none
     #[arg(long, value_name = "NAME")]
     cover: Option<String>,
@@ -90,8 +99,11 @@ pub(super) async fn run(command: AccountCommand, place: Place, out: Out) -> Outc
                 deny,
                 faxes_per_hour,
                 faxes_per_day,
+                faxes_per_hour_each,
+                faxes_per_day_each,
                 pages_per_hour,
                 pages_per_day,
+                automatic,
                 cover,
                 billing,
             } = *args;
@@ -101,8 +113,11 @@ pub(super) async fn run(command: AccountCommand, place: Place, out: Out) -> Outc
                 deny,
                 faxes_per_hour,
                 faxes_per_day,
+                faxes_per_hour_each,
+                faxes_per_day_each,
                 pages_per_hour,
                 pages_per_day,
+                automatic,
                 cover,
                 billing,
             };
@@ -137,6 +152,8 @@ fn row(account: &AccountView) -> Vec<String> {
     let limits = [
         (policy.faxes_per_hour, "faxes/h"),
         (policy.faxes_per_day, "faxes/d"),
+        (policy.faxes_per_hour_each, "faxes/h each"),
+        (policy.faxes_per_day_each, "faxes/d each"),
         (policy.pages_per_hour, "pages/h"),
         (policy.pages_per_day, "pages/d"),
     ];

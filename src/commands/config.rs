@@ -6,8 +6,9 @@ use serde_json::json;
 use super::exit::{Exit, Failed, Outcome};
 use super::out::Out;
 use super::place::{BadConfig, Place};
-use crate::config::{self, Problems};
+use crate::config::{self, Config, Problems};
 use crate::documents::KeyRing;
+use crate::intake::tls::Tls;
 
 /// Check and show the configuration
 #[derive(Debug, Subcommand)]
@@ -35,16 +36,31 @@ pub(super) fn run(command: ConfigCommand, place: &Place, out: Out) -> Outcome {
 }
 
 fn check(place: &Place, out: Out) -> Outcome {
-    let (problems, exit, keys) = match place.load() {
-        Ok(loaded) => (loaded.warnings, Exit::Ok, loaded.config.store.keys),
-        Err(BadConfig(problems)) => (*problems, Exit::Usage, None),
+    let config = match place.load() {
+        Ok(loaded) => {
+            print(&loaded.warnings, out)?;
+            loaded.config
+        }
+        Err(BadConfig(problems)) => {
+            print(&problems, out)?;
+            return Ok(Exit::Usage);
+        }
     };
-    print(&problems, out)?;
-    if let Some(Err(error)) = keys.as_deref().map(KeyRing::read) {
+    files(&config)?;
+    Ok(Exit::Ok)
+}
+
+/// The files that the configuration names, read as the gateway would.
+fn files(config: &Config) -> Result<(), Failed> {
+    if let Some(Err(error)) = config.store.keys.as_deref().map(KeyRing::read) {
         let fix = "write a key with: faxwell storage keys new";
         return Err(Failed::because(Exit::Usage, "store.keys cannot be used", &error, fix));
     }
-    Ok(exit)
+    if let Some(Err(error)) = config.smtp.tls.clone().map(Tls::open) {
+        let fix = "let this account read them, as the gateway's has to; tools/make-certificates makes some to try with";
+        return Err(Failed::because(Exit::Usage, "smtp.tls cannot be used", &error, fix));
+    }
+    Ok(())
 }
 
 fn print(problems: &Problems, out: Out) -> Result<(), Failed> {

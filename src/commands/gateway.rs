@@ -18,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 use super::exit::{Exit, Failed};
 use super::figures::Gathered;
 use super::images::StoredImages;
+use super::open_files;
 use super::presence::{self, Presence};
 use super::stages::{self, Parts, Started};
 use super::storage::{self, Stored};
 use super::{far_end, formats, mail_readers};
-use crate::config::{Config, Database, PostgresConfig, Role};
+use crate::config::{Config, Database, PostgresConfig, RenderSandbox, Role};
 use crate::console::received::TestCalls;
 use crate::console::{self, Accepted, Access, Readiness, Refusal, Services, Storage, Submission, Submit};
 use crate::documents::{Documents, DocumentsError, DocumentsSettings};
@@ -35,7 +36,7 @@ use crate::line;
 use crate::line::journal::Journal;
 use crate::mail::bounce::{BounceKey, KEY_NAME, ReturnPaths};
 use crate::maintain::retention::Retention;
-use crate::render::{self, RenderSettings};
+use crate::render::{self, MadePage, RenderSettings};
 use crate::store::{Owner, PostgresSettings, SqlStore, SqliteSettings, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::work::{Hint, Leases};
@@ -100,6 +101,7 @@ impl Gateway {
     /// Starts every role of the configuration. What was started is stopped again when a later part cannot start.
     pub(super) async fn start(config: Config, far_end: FarEndPlace) -> Result<Self, NotStarted> {
         let config = Arc::new(config);
+        open_files::allow(&config)?;
         let owner = Owner { node: config.node.clone(), epoch: uuid::Uuid::now_v7() };
         let data = identity::hold(&config.data).await.map_err(not_this_node)?;
         storage::refuse_half_restored(&config.data)?;
@@ -130,9 +132,11 @@ impl Gateway {
         }
         let leases = Leases::new();
         let keeper = LeaseKeeper::start(Arc::clone(&shared), owner.clone(), leases.clone(), line::CALL_LEASE);
-        let renders = config.roles.contains(&Role::Render);
+        // Previews are made where notices leave.
+        let renders = [Role::Render, Role::Deliver].iter().any(|role| config.roles.contains(role));
         let formats = if renders { formats::find(&config).await } else { formats::policy(&config) };
         let converter = converter(&config, formats.clone())?;
+        lock_up(&converter).await?;
         let held_until = keeper.held_until();
         let order = store.drain_order(&owner.node).await.map_err(|error| no_store(&error))?;
         let start = if order.is_some() { Start::Drained } else { Start::Serving };
@@ -293,7 +297,7 @@ async fn start_console(
 }
 
 /// This program once more, locked up, for each document.
-fn converter(config: &Config, formats: pages::Formats) -> Result<pages::Converter, Failed> {
+pub(super) fn converter(config: &Config, formats: pages::Formats) -> Result<pages::Converter, Failed> {
     let program = std::env::current_exe().map_err(|error| {
         let fix = "start the program by its whole path";
         Failed::new(Exit::Failed, "cannot find this program's file", error.to_string(), fix)
@@ -302,9 +306,26 @@ fn converter(config: &Config, formats: pages::Formats) -> Result<pages::Converte
         wall: config.render.timeout,
         memory_bytes: config.render.memory_bytes,
         processes: config.render.workers,
+        sandbox: match config.render.sandbox {
+            RenderSandbox::Required => pages::Sandbox::Required,
+            RenderSandbox::BestEffort => pages::Sandbox::BestEffort,
+        },
         ..pages::Limits::default()
     };
     Ok(pages::Converter::new(program, vec!["converter".into()], limits).with_formats(formats))
+}
+
+/// Converters come up before the first mail does, and a kernel that cannot lock them up is no surprise of the first document.
+async fn lock_up(converter: &pages::Converter) -> Result<(), Failed> {
+    let open = converter.warm_up().await.map_err(|error| {
+        let fix =
+            "use a kernel with landlock (Linux 5.13 or later) and seccomp, or set render.sandbox = \"best-effort\"";
+        failed("the gateway cannot open documents safely", &error, fix)
+    })?;
+    if let Some(open) = open {
+        tracing::warn!(open, "converters are not locked up completely: render.sandbox = \"best-effort\" allows it");
+    }
+    Ok(())
 }
 
 pub(super) async fn open_store(config: &Config) -> Result<Arc<SqlStore>, NotStarted> {
@@ -475,7 +496,9 @@ pub(super) struct Preview {
     /// The file.
     pub(super) bytes: Vec<u8>,
     /// Its pages.
-    pub(super) page_count: u32,
+    pub(super) pages: Vec<MadePage>,
+    /// What was substituted, left out, turned or scaled.
+    pub(super) remarks: Vec<String>,
 }
 
 /// The pages of a mail to one recipient, made as the gateway makes them. Nothing is stored and nothing is dialled.
@@ -486,7 +509,7 @@ pub(super) async fn preview(
     date: Timestamp,
     format: PreviewFormat,
 ) -> Result<Preview, Failed> {
-    let settings = IntakeSettings::new(config, super::covers());
+    let settings = IntakeSettings::new(config, super::covers(config));
     let handed = Handed { from: None, recipients: vec![recipient.to_owned()], mail, idempotency_key: None };
     let formats = formats::find(config).await;
     let (message, faxes) = intake::preview(&settings, mail_readers(&formats), &handed, date).map_err(|refusal| {
@@ -498,10 +521,9 @@ pub(super) async fn preview(
     let made = render::preview(&converter(config, formats)?, &render, &message, fax, &handed.mail)
         .await
         .map_err(|error| failed(error.to_string()))?;
-    let page_count = made.page_count();
     let bytes = match format {
         PreviewFormat::Tiff => made.bytes,
         PreviewFormat::Pdf => pages::pdf_out::wrap(&made.bytes).map_err(|error| failed(error.to_string()))?,
     };
-    Ok(Preview { bytes, page_count })
+    Ok(Preview { bytes, pages: made.pages, remarks: made.remarks })
 }

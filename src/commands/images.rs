@@ -2,16 +2,25 @@
 //!
 //! A PDF of our own pages is the stored strips in a new envelope and needs no decoding; a picture is made in the converter's process.
 
-use async_trait::async_trait;
+use std::sync::Arc;
 
+use async_trait::async_trait;
+use jiff::tz::TimeZone;
+
+use crate::config::Config;
 use crate::console::{Pages, PagesError};
-use crate::deliver::{Bound, Images, ImagesError};
+use crate::deliver::{Bound, Images, ImagesError, Preview, PreviewError};
 use crate::documents::{Documents, DocumentsError};
 use crate::domain::Timestamp;
-use crate::store::DocumentKey;
+use crate::intake::{self, Handed, IntakeSettings};
+use crate::render::{self, RenderError, RenderSettings};
+use crate::store::{DocumentKey, Message};
 
 /// Width of a page in the console and of `fax pages -o page.png`: the page's own.
 const PAGE_WIDTH_PX: u32 = pages::WIDTH_PX;
+
+/// Width of page 1 in the mail of a preview.
+const PREVIEW_WIDTH_PX: u32 = 300;
 
 /// Why pages cannot be shown.
 enum Unread {
@@ -61,11 +70,59 @@ impl From<Unread> for ImagesError {
 pub(super) struct StoredImages {
     documents: Documents,
     converter: pages::Converter,
+    previews: Option<Arc<(IntakeSettings, RenderSettings)>>,
 }
 
 impl StoredImages {
     pub(super) fn new(documents: Documents, converter: pages::Converter) -> Self {
-        Self { documents, converter }
+        Self { documents, converter, previews: None }
+    }
+
+    /// Makes previews too, as intake and rendering would make the fax.
+    pub(super) fn with_previews(self, config: &Config) -> Self {
+        let mut intake = IntakeSettings::new(config, super::covers(config));
+        // What was accepted has our own fields in front of it.
+        intake.smtp.max_size_bytes = u64::MAX;
+        let render = RenderSettings::new(config, TimeZone::system());
+        Self { previews: Some(Arc::new((intake, render))), ..self }
+    }
+
+    async fn pages_of(&self, message: &Message) -> Result<Preview, PreviewError> {
+        let again = |error: &dyn std::fmt::Display| PreviewError::Again(error.to_string());
+        let settings = self.previews.clone().ok_or_else(|| again(&"previews are not made here"))?;
+        let mail = self.documents.get(&message.raw).await.map_err(|error| again(&error))?;
+        let recipients = message.options.preview_for.iter().cloned().collect();
+        let handed = Handed { from: message.reverse_path.clone(), recipients, mail, idempotency_key: None };
+        let (at, for_reader) = (message.accepted_at, Arc::clone(&settings));
+        let readers = super::mail_readers(self.converter.formats());
+        let read = tokio::task::spawn_blocking(move || {
+            let read = intake::preview(&for_reader.0, readers, &handed, at);
+            read.map(|(read, faxes)| (read, faxes, handed.mail))
+        });
+        let (read, faxes, mail) = read
+            .await
+            .map_err(|error| again(&error))?
+            .map_err(|refusal| PreviewError::Final { cause: refusal.cause, detail: refusal.text })?;
+        let fax = faxes.first().ok_or_else(|| again(&"the mail names no recipient"))?;
+        // What was decided when it was accepted: its sender's own cover, for one.
+        let read = Message { options: message.options.clone(), ..read };
+        let made =
+            render::preview(&self.converter, &settings.1, &read, fax, &mail).await.map_err(|error| match error {
+                RenderError::Final { cause, detail } => PreviewError::Final { cause, detail },
+                RenderError::Again(why) => PreviewError::Again(why),
+            })?;
+        let reader = fax_image::tiff::TiffReader::open(&made.bytes).map_err(|error| again(&error))?;
+        let strips = (0..reader.page_count()).map(|page| reader.strip(page).map(|strip| strip.map_or(0, <[u8]>::len)));
+        Ok(Preview {
+            number: fax.number.to_string(),
+            pages_bytes: strips.collect::<Result<_, _>>().map_err(|error| again(&error))?,
+            pdf: pages::pdf_out::wrap(&made.bytes).map_err(|error| again(&error))?,
+            thumbnail: self
+                .converter
+                .thumbnail(made.bytes, 1, PREVIEW_WIDTH_PX)
+                .await
+                .map_err(|error| again(&error))?,
+        })
     }
 
     async fn read(&self, key: &DocumentKey) -> Result<Vec<u8>, Unread> {
@@ -116,6 +173,10 @@ impl Pages for StoredImages {
 
 #[async_trait]
 impl Images for StoredImages {
+    async fn preview(&self, message: &Message) -> Result<Preview, PreviewError> {
+        self.pages_of(message).await
+    }
+
     async fn pdf(&self, document: &DocumentKey) -> Result<Vec<u8>, ImagesError> {
         Ok(self.wrapped(document).await?)
     }

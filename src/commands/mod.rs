@@ -14,6 +14,7 @@ mod client;
 mod compose;
 mod config;
 mod converter;
+mod cover;
 mod db;
 mod db_move;
 mod demo;
@@ -32,6 +33,7 @@ mod inbound;
 mod keep;
 mod log;
 mod node;
+mod open_files;
 mod orders;
 mod out;
 mod place;
@@ -39,6 +41,7 @@ mod presence;
 mod preview;
 mod send;
 mod serve;
+mod setup;
 mod smtp;
 mod stages;
 mod status;
@@ -58,13 +61,15 @@ use clap::{Args, Parser, Subcommand};
 pub use exit::{Exit, Failed};
 
 use self::out::{Colour, Out, Reader};
+use crate::config::Config;
 use crate::intake::Readers;
 use crate::mail::mime;
+use crate::render::Covers;
 use crate::telemetry::{self, Format, Level};
 
 /// Names of the covers that may be asked for.
-fn covers() -> Vec<String> {
-    pages::cover_names().map(str::to_owned).collect()
+fn covers(config: &Config) -> Vec<String> {
+    Covers::new(config.render.covers.clone()).list().into_iter().map(|cover| cover.name).collect()
 }
 
 /// How mails are read, for intake and for previews.
@@ -122,6 +127,8 @@ enum Command {
     Send(send::SendArgs),
     Preview(preview::PreviewArgs),
     #[command(subcommand)]
+    Cover(cover::CoverCommand),
+    #[command(subcommand)]
     Fax(fax::FaxCommand),
     #[command(subcommand)]
     Inbound(inbound::InboundCommand),
@@ -133,6 +140,8 @@ enum Command {
     Account(account::AccountCommand),
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    #[command(subcommand)]
+    Setup(setup::SetupCommand),
     Log(log::LogArgs),
     Status(status::StatusArgs),
     Backup(backup::BackupArgs),
@@ -222,12 +231,14 @@ fn run(cli: Cli) -> exit::Outcome {
             Command::Serve(args) => Box::pin(serve::run(args, place, out)).await,
             Command::Send(args) => Box::pin(send::run(args, place, out)).await,
             Command::Preview(args) => Box::pin(preview::run(args, place, out)).await,
+            Command::Cover(command) => Box::pin(cover::run(command, place, out)).await,
             Command::Fax(command) => Box::pin(fax::run(command, place, out)).await,
             Command::Inbound(command) => Box::pin(inbound::run(command, place, out)).await,
             Command::Dial(command) => dial::run(command, &place, out),
             Command::Node(command) => Box::pin(node::run(command, place, out)).await,
             Command::Account(command) => Box::pin(account::run(command, place, out)).await,
             Command::Config(command) => config::run(command, &place, out),
+            Command::Setup(command) => setup::run(command, &place, out),
             Command::Log(args) => Box::pin(log::run(args, place, out)).await,
             Command::Status(args) => Box::pin(status::run(args, place, out)).await,
             Command::Backup(args) => Box::pin(backup::run_backup(args, place, out)).await,

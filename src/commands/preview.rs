@@ -11,6 +11,7 @@ use super::out::Out;
 use super::place::Place;
 use super::send::LetterArgs;
 use crate::domain::{Clock as _, SystemClock, Timestamp};
+use crate::render::MadePage;
 
 /// Show exactly the pages that would be sent; dials nothing
 #[derive(Debug, Args)]
@@ -27,6 +28,9 @@ pub(super) struct PreviewArgs {
     /// Time that stands on cover and header line, as in 2024-01-31T10:00:00Z; now by default
     #[arg(long, value_name = "TIME")]
     date: Option<jiff::Timestamp>,
+    /// Say what drew each page, and what was substituted, scaled or left out
+    #[arg(long)]
+    explain: bool,
     /// File to write; its ending chooses the format (.pdf, .tif)
     #[arg(short, long, value_name = "FILE", default_value = "preview.pdf")]
     output: PathBuf,
@@ -52,16 +56,31 @@ pub(super) async fn run(args: PreviewArgs, place: Place, out: Out) -> Outcome {
     let made = made?;
     write_file(&args.output, &made.bytes)?;
     if out.json() {
-        out.object(
-            &serde_json::json!({ "file": args.output, "pages": made.page_count, "size_bytes": made.bytes.len() }),
-        )?;
+        let mut object =
+            serde_json::json!({ "file": args.output, "pages": made.pages.len(), "size_bytes": made.bytes.len() });
+        if args.explain {
+            object["made"] = serde_json::json!(made.pages);
+            object["remarks"] = serde_json::json!(made.remarks);
+        }
+        out.object(&object)?;
     } else {
-        let pages = made.page_count;
+        let pages = made.pages.len();
         out.remark(&format!(
             "wrote {}: {pages} page{} as they would be sent",
             args.output.display(),
             if pages == 1 { "" } else { "s" }
         ))?;
+        if args.explain {
+            explain(&made, &out)?;
+        }
     }
     Ok(Exit::Ok)
+}
+
+fn explain(made: &gateway::Preview, out: &Out) -> Result<(), Failed> {
+    let row =
+        |(index, page): (usize, &MadePage)| vec![(index + 1).to_string(), page.drawn_by.clone(), page.part.clone()];
+    let rows: Vec<Vec<String>> = made.pages.iter().enumerate().map(row).collect();
+    out.table(&["PAGE", "DRAWN BY", "FROM"], &rows)?;
+    made.remarks.iter().try_for_each(|remark| out.line(&format!("remark: {remark}")))
 }

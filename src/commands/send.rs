@@ -25,7 +25,7 @@ pub(super) struct SendArgs {
     files: Vec<PathBuf>,
     #[command(flatten)]
     letter: LetterArgs,
-    /// When to send; not built yet in this version
+    /// When to send at the earliest, by this machine's clock: 18:00, 'tomorrow 8:30', '2026-12-24 18:00'
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
     /// Wait until it is sent or has failed, and exit accordingly
@@ -84,20 +84,14 @@ fn own_address(domain: &str) -> String {
 }
 
 pub(super) async fn run(args: SendArgs, place: Place, out: Out) -> Outcome {
-    if args.at.is_some() {
-        let cause = "sending at a later time is not built yet in this version";
-        return Err(Failed::new(
-            Exit::Usage,
-            "--at cannot be used",
-            cause,
-            "leave --at out, or run this command then (at, cron)",
-        ));
-    }
     let client = Client::new(&place.socket()?);
     let status: StatusView = client.get("/api/v1/status").await?;
     let numbers: Vec<String> =
         args.numbers.split(',').filter(|number| !number.trim().is_empty()).map(str::to_owned).collect();
-    let letter = args.letter.letter(&numbers, &args.files, &status.domain)?;
+    let mut letter = args.letter.letter(&numbers, &args.files, &status.domain)?;
+    if let Some(at) = args.at.as_deref().map(earliest).transpose()? {
+        letter.directives.push(("X-Fax-At", at));
+    }
     let accepted = submit(&client, &letter, &status.domain).await?;
     if !args.wait {
         print_accepted(&accepted, out)?;
@@ -111,6 +105,20 @@ pub(super) async fn run(args: SendArgs, place: Place, out: Out) -> Outcome {
         states.push(follow::follow(&client, fax, Follow::UntilFinal, out).await?.state);
     }
     Ok(Exit::of_faxes(&states))
+}
+
+/// The time with its zone, which the mail's own date does not tell.
+fn earliest(text: &str) -> Result<String, Failed> {
+    crate::intake::earliest(text, SystemClock.now(), &jiff::tz::TimeZone::system())
+        .map(|at| at.to_jiff().to_string())
+        .map_err(|refusal| {
+            Failed::new(
+                Exit::Usage,
+                "--at cannot be used",
+                refusal.text,
+                "write it as in --at 18:00 or --at '2026-12-24 18:00'",
+            )
+        })
 }
 
 async fn submit(client: &Client, letter: &Letter, domain: &str) -> Result<AcceptedView, Failed> {

@@ -125,10 +125,11 @@ fn start_deliver(life: &mut Lifecycle, parts: &Parts, hints: &Hints) -> Result<(
         zone: TimeZone::system(),
         success: delivery.success,
         failure: delivery.failure,
+        orders: parts.returns.orders(),
     };
     let composer = Composer::new(settings).map_err(|error| unusable("delivery", &error))?;
     let transport = Transport::new(&delivery.to, &parts.config.domain).map_err(|error| unusable("delivery", &error))?;
-    let images = StoredImages::new(parts.documents.clone(), parts.converter.clone());
+    let images = StoredImages::new(parts.documents.clone(), parts.converter.clone()).with_previews(&parts.config);
     let (store, leases) = (Arc::clone(&parts.store), parts.leases.clone());
     let returned = (parts.returns.clone(), parts.instead());
     let deliverer = Arc::new(Deliverer::new(store, Arc::new(images), composer, transport, returned, leases));
@@ -276,7 +277,7 @@ async fn who_may_submit(mut intake: Intake, parts: &Parts) -> Result<Intake, Fai
 async fn start_intake(life: &mut Lifecycle, parts: &Parts, hints: &Hints) -> Result<Arc<Intake>, Failed> {
     let accepted = Arc::new(Notify::new());
     let intake = Intake::new(
-        IntakeSettings::new(&parts.config, super::covers()),
+        IntakeSettings::new(&parts.config, super::covers(&parts.config)),
         Arc::clone(&parts.store),
         Arc::new(parts.documents.clone()),
         Arc::clone(&parts.clock),
@@ -293,11 +294,13 @@ async fn start_intake(life: &mut Lifecycle, parts: &Parts, hints: &Hints) -> Res
         intake = who_may_submit(intake, parts).await?;
     }
     let intake = Arc::new(intake);
-    let hint = hints.render.clone();
+    let (render, deliver) = (hints.render.clone(), hints.deliver.clone());
     tokio::spawn(async move {
         loop {
             accepted.notified().await;
-            hint.wake();
+            render.wake();
+            // Instructions, previews and the reports of faxes that were cancelled by mail.
+            deliver.wake();
         }
     });
     tokio::spawn(intake::watch(Arc::clone(&intake), fastrand::Rng::new(), life.stop()));

@@ -10,8 +10,8 @@ use super::forbidden::DoNotFax;
 use super::keys::{self, Kind};
 use super::model::{
     BucketConfig, Config, DOCUMENTS_FIX, Database, DeliveryConfig, DeliveryTarget, DialConfig, DocumentsPlace,
-    FormatsConfig, InboundConfig, PostgresConfig, RenderConfig, RetainConfig, RetryConfig, RetryRule, Role,
-    RouteConfig, SipConfig, SmtpConfig, SmtpTlsConfig, StoreConfig, T38Config, WebConfig,
+    FormatsConfig, InboundConfig, PostgresConfig, RenderConfig, RenderSandbox, RetainConfig, RetryConfig, RetryRule,
+    Role, RouteConfig, SipConfig, SmtpConfig, SmtpTlsConfig, StoreConfig, T38Config, WebConfig,
 };
 use super::report::{Place, Problem};
 use super::senders::{AccountConfig, OAuth2Config, Policy, Proof, SenderConfig, SendersConfig};
@@ -177,6 +177,7 @@ impl Build<'_> {
             max_recipients: self.count("smtp.max_recipients"),
             max_connections: self.count("smtp.max_connections"),
             max_connections_per_client: self.count("smtp.max_connections_per_client"),
+            max_mails_per_minute: self.limit("smtp.max_mails_per_minute"),
         }
     }
 
@@ -222,8 +223,11 @@ impl Build<'_> {
             deny: self.texts(&at("deny")),
             faxes_per_hour: self.limit(&at("faxes_per_hour")),
             faxes_per_day: self.limit(&at("faxes_per_day")),
+            faxes_per_hour_each: self.limit(&at("faxes_per_hour_each")),
+            faxes_per_day_each: self.limit(&at("faxes_per_day_each")),
             pages_per_hour: self.limit(&at("pages_per_hour")),
             pages_per_day: self.limit(&at("pages_per_day")),
+            automatic: self.flag(&at("automatic")),
             cover: self.text(&at("cover")),
             billing: self.text(&at("billing")),
         }
@@ -276,7 +280,12 @@ impl Build<'_> {
             paper: self.word("render.paper"),
             quality: self.word("render.quality"),
             cover: self.text("render.cover").filter(|name| name != "none"),
+            covers: self.path("render.covers"),
             body: self.word("render.body"),
+            sandbox: match self.text("render.sandbox").as_deref() {
+                Some("best-effort") => RenderSandbox::BestEffort,
+                _ => RenderSandbox::Required,
+            },
             max_pages: self.number("render.max_pages"),
             timeout: self.duration("render.timeout"),
             memory_bytes: self.size("render.memory"),

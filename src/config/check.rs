@@ -417,7 +417,7 @@ fn unknown(entry: &Entry, table: &str, text: &str) -> Problem {
 }
 
 /// The word that was probably meant.
-pub(super) fn nearest<'a>(written: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(written: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let written: String = written.to_lowercase().chars().take(64).collect();
     let scored = words.map(|word| (strsim::damerau_levenshtein(&written, word), word));
     let (distance, word) = scored.min()?;

@@ -157,6 +157,9 @@ const ALLOW_DOC: &str = "Prefixes that it may fax, as far as dial.allow has them
 const DENY_DOC: &str = "Prefixes that it may not; wins over allow.";
 const FAXES_HOUR_DOC: &str = "Faxes within any hour, on all nodes together; 0: no limit.";
 const FAXES_DAY_DOC: &str = "Faxes within any 24 hours; 0: no limit.";
+const AUTOMATIC_DOC: &str = "Whether mails of programs (monitoring, lists) and without a sender are faxed; automatic answers and reports never are.";
+const EACH_HOUR_DOC: &str = "Faxes of one sender address within any hour; 0: no limit.";
+const EACH_DAY_DOC: &str = "Faxes of one sender address within any 24 hours; 0: no limit.";
 const PAGES_HOUR_DOC: &str = "Pages within any hour, counted when they are rendered; 0: no limit.";
 const PAGES_DAY_DOC: &str = "Pages within any 24 hours; 0: no limit.";
 const COVER_DOC: &str = "Its cover page, or \"none\"; left out: render.cover.";
@@ -292,6 +295,12 @@ pub const KEYS: &[Key] = &[
         "100",
         "Most connections of one address at once; of one /64 with IPv6.",
     ),
+    key(
+        "smtp.max_mails_per_minute",
+        Integer(0, MANY),
+        "0",
+        "Mails that one address may begin within a minute, on each node; 0: no limit.",
+    ),
     unset(
         "smtp.tls.cert",
         Text("a path", values::path),
@@ -376,8 +385,11 @@ pub const KEYS: &[Key] = &[
     key("account.*.deny", Texts("prefixes", values::prefix, 1000), "[]", DENY_DOC),
     key("account.*.faxes_per_hour", Integer(0, MANY), "0", FAXES_HOUR_DOC),
     key("account.*.faxes_per_day", Integer(0, MANY), "0", FAXES_DAY_DOC),
+    key("account.*.faxes_per_hour_each", Integer(0, MANY), "0", EACH_HOUR_DOC),
+    key("account.*.faxes_per_day_each", Integer(0, MANY), "0", EACH_DAY_DOC),
     key("account.*.pages_per_hour", Integer(0, MANY), "0", PAGES_HOUR_DOC),
     key("account.*.pages_per_day", Integer(0, MANY), "0", PAGES_DAY_DOC),
+    key("account.*.automatic", Flag, "false", AUTOMATIC_DOC),
     unset("account.*.cover", Text("a cover", values::cover), "\"plain\"", COVER_DOC),
     unset("account.*.billing", Text("a text", values::label), "\"4711\"", BILLING_DOC),
     unset(
@@ -391,8 +403,11 @@ pub const KEYS: &[Key] = &[
     key("sender.*.deny", Texts("prefixes", values::prefix, 1000), "[]", DENY_DOC),
     key("sender.*.faxes_per_hour", Integer(0, MANY), "0", FAXES_HOUR_DOC),
     key("sender.*.faxes_per_day", Integer(0, MANY), "0", FAXES_DAY_DOC),
+    key("sender.*.faxes_per_hour_each", Integer(0, MANY), "0", EACH_HOUR_DOC),
+    key("sender.*.faxes_per_day_each", Integer(0, MANY), "0", EACH_DAY_DOC),
     key("sender.*.pages_per_hour", Integer(0, MANY), "0", PAGES_HOUR_DOC),
     key("sender.*.pages_per_day", Integer(0, MANY), "0", PAGES_DAY_DOC),
+    key("sender.*.automatic", Flag, "false", AUTOMATIC_DOC),
     unset("sender.*.cover", Text("a cover", values::cover), "\"plain\"", COVER_DOC),
     unset("sender.*.billing", Text("a text", values::label), "\"4711\"", BILLING_DOC),
     refused("imap", NO_IMAP, "remove [imap.…] and let the mailbox forward to the gateway over SMTP"),
@@ -404,6 +419,18 @@ pub const KEYS: &[Key] = &[
         "Line density: standard, fine or superfine.",
     ),
     key("render.cover", Text("the name of a cover", values::cover), "\"plain\"", "Cover page, or \"none\"."),
+    unset(
+        "render.covers",
+        Text("a path", values::path),
+        "\"covers\"",
+        "Directory of your own cover pages: NAME.html is the cover NAME. See `faxwell cover check`.",
+    ),
+    key(
+        "render.sandbox",
+        Word(&["required", "best-effort"]),
+        "\"required\"",
+        "Where the kernel cannot lock converters up: required does not start, best-effort works and logs it.",
+    ),
     key(
         "render.body",
         Word(&["cover", "page", "drop"]),

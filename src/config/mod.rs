@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub(crate) use check::nearest;
 pub use example::example;
 pub use model::*;
 pub use report::{Problem, Problems, Severity};

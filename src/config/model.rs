@@ -241,6 +241,8 @@ pub struct SmtpConfig {
     pub max_connections: usize,
     /// Most connections of one address at once.
     pub max_connections_per_client: usize,
+    /// Mails that one address may begin within a minute; none: no limit.
+    pub max_mails_per_minute: Option<u32>,
 }
 
 /// `smtp.tls`
@@ -263,8 +265,12 @@ pub struct RenderConfig {
     pub quality: Quality,
     /// Cover by name; none means no cover page.
     pub cover: Option<String>,
+    /// Directory of the operator's own covers.
+    pub covers: Option<PathBuf>,
     /// Where the mail's text goes.
     pub body: BodyPlace,
+    /// What happens where converters cannot be locked up.
+    pub sandbox: RenderSandbox,
     /// Most pages of one fax.
     pub max_pages: u32,
     /// Time that one document may take.
@@ -315,6 +321,15 @@ pub enum ZipChoice {
     Render,
 }
 words!(ZipChoice { Refuse = "refuse", List = "list", Render = "render" });
+
+/// `render.sandbox`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenderSandbox {
+    /// The gateway does not start.
+    Required,
+    /// It starts and says so.
+    BestEffort,
+}
 
 /// `[sip.NAME]`: a line.
 #[derive(Debug, Clone)]

@@ -116,10 +116,16 @@ pub struct Policy {
     pub faxes_per_hour: Option<u32>,
     /// Faxes within 24 hours.
     pub faxes_per_day: Option<u32>,
+    /// Faxes of one reverse-path within an hour.
+    pub faxes_per_hour_each: Option<u32>,
+    /// Faxes of one reverse-path within 24 hours.
+    pub faxes_per_day_each: Option<u32>,
     /// Pages within an hour.
     pub pages_per_hour: Option<u32>,
     /// Pages within 24 hours.
     pub pages_per_day: Option<u32>,
+    /// Whether mails that programs make and null senders are faxed; answers and reports never are.
+    pub automatic: bool,
     /// Cover page instead of `render.cover`.
     pub cover: Option<String>,
     /// What accounting calls it.

@@ -178,6 +178,8 @@ impl Bench {
         let id = fax.id;
         let raw = document(format!("mail to {number}: {subject}").into_bytes());
         let message = NewMessage {
+            held: false,
+            answer: None,
             id: MessageId::new(),
             idem_key: None,
             source: Source::Smtp,

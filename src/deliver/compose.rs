@@ -3,17 +3,22 @@
 //! [`report`] tells senders what became of their faxes, [`received`] carries faxes that came in. The same record gives the
 //! same octets every time. A notice that cannot be composed is our mistake and is shown as dead, never dropped.
 
+mod answer;
 mod received;
 mod report;
 #[cfg(test)]
 mod tests;
 
+pub use answer::NoPreview;
+
 use jiff::tz::TimeZone;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, context};
 
+use super::Preview;
 use crate::domain::{NoticeKind, ReceivedFormat, ReportStyle, Timestamp};
-use crate::mail::build::{File, HeaderText, MailAddress, MessageIdText, NamedAddress};
+use crate::mail::build::{Encoded, File, HeaderText, MailAddress, MessageIdText, NamedAddress};
+use crate::mail::order_address::OrderAddresses;
 use crate::store::{About, Notice, NoticeWork};
 
 /// Every language so far; another one is a folder and a line here.
@@ -52,6 +57,12 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "en/received/subject.txt",
     "en/received/body.txt",
     "en/received/body.html",
+    "en/preview/subject.txt",
+    "en/preview/body.txt",
+    "en/preview/body.html",
+    "en/help/subject.txt",
+    "en/help/body.txt",
+    "en/help/body.html",
 ];
 
 /// What the configuration says about notices.
@@ -69,6 +80,8 @@ pub struct Settings {
     pub success: ReportStyle,
     /// Style of every other report.
     pub failure: ReportStyle,
+    /// What makes the addresses by which a fax is sent again or stopped.
+    pub orders: OrderAddresses,
 }
 
 /// Why a notice cannot become a mail.
@@ -136,6 +149,8 @@ pub struct Material {
     pub original: Option<Vec<u8>>,
     /// Why the pages are not here.
     pub withheld: Option<Withheld>,
+    /// What a preview tells of its pages, or why it has none.
+    pub preview: Option<Result<Preview, NoPreview>>,
 }
 
 /// A notice as a mail.
@@ -144,7 +159,7 @@ pub struct Composed {
     /// Its one recipient.
     pub to: MailAddress,
     /// The mail.
-    pub octets: Vec<u8>,
+    pub mail: Encoded,
 }
 
 /// Makes mails of notices.
@@ -178,7 +193,7 @@ impl Composer {
         match &work.about {
             About::Fax(record) => self.report_style(work.notice.kind, record),
             About::Received(_) if work.notice.format == Some(ReceivedFormat::Text) => ReportStyle::Text,
-            About::Received(_) => ReportStyle::Image,
+            About::Received(_) | About::Message(_) => ReportStyle::Image,
         }
     }
 
@@ -195,11 +210,12 @@ impl Composer {
                 Material { original: material.original.clone(), withheld: Some(Withheld::Style), ..Material::default() }
             }
         };
-        let octets = match &work.about {
+        let mail = match &work.about {
             About::Fax(record) => self.report(&work.notice, record, shown, envelope)?,
             About::Received(record) => self.received(&work.notice, record, shown, envelope)?,
+            About::Message(message) => self.answer(&work.notice, message, shown, envelope)?,
         };
-        Ok(Composed { to, octets })
+        Ok(Composed { to, mail })
     }
 
     fn envelope(&self, notice: &Notice) -> Result<Envelope, ComposeError> {

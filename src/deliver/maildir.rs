@@ -29,7 +29,7 @@ impl Maildir {
         let name = format!("{}.{}.faxwell", mail.created_at.0.div_euclid(1000), mail.notice);
         // RFC 5321 §4.4: final delivery records the reverse-path.
         let reverse_path = mail.reverse_path.map_or("", |path| path.as_str());
-        let octets = [format!("Return-Path: <{reverse_path}>\r\n").as_bytes(), mail.octets].concat();
+        let octets = [format!("Return-Path: <{reverse_path}>\r\n").as_bytes(), &mail.mail.octets].concat();
         let shown = root.display().to_string();
         let done = tokio::task::spawn_blocking(move || store(&root, &name, &octets)).await;
         match done {

@@ -19,8 +19,8 @@ mod words;
 
 use async_trait::async_trait;
 
-use crate::domain::Timestamp;
-use crate::store::DocumentKey;
+use crate::domain::{Cause, Timestamp};
+use crate::store::{DocumentKey, Message};
 pub use compose::{Composer, Material, Settings, Withheld};
 pub use step::{Deliverer, Deliveries, Step};
 
@@ -36,8 +36,40 @@ pub trait Images: Send + Sync + 'static {
     /// The pages of a received fax, each a document of its own, as one file.
     async fn bound(&self, pages: &[DocumentKey], form: Bound) -> Result<Vec<u8>, ImagesError>;
 
+    /// The pages that would be sent for a message that asks for a preview.
+    async fn preview(&self, message: &Message) -> Result<Preview, PreviewError>;
+
     /// A mail as it came in.
     async fn mail(&self, document: &DocumentKey) -> Result<Vec<u8>, ImagesError>;
+}
+
+/// The pages of a fax that is not sent.
+#[derive(Debug, Clone, Default)]
+pub struct Preview {
+    /// The number that it is for, as in `+41441234567`.
+    pub number: String,
+    /// The pages.
+    pub pdf: Vec<u8>,
+    /// Page 1 as PNG.
+    pub thumbnail: Vec<u8>,
+    /// Encoded octets of each page: what a call carries.
+    pub pages_bytes: Vec<usize>,
+}
+
+/// Why there is no preview.
+#[derive(Debug, thiserror::Error)]
+pub enum PreviewError {
+    /// The mail would not become a fax.
+    #[error("{detail} ({cause})")]
+    Final {
+        /// The entry of the catalogue.
+        cause: Cause,
+        /// What and why, one line.
+        detail: String,
+    },
+    /// Not now.
+    #[error("{0}")]
+    Again(String),
 }
 
 /// What the pages of a received fax become.
@@ -75,7 +107,7 @@ pub struct Outgoing<'a> {
     /// The one recipient.
     pub to: &'a crate::mail::build::MailAddress,
     /// The mail.
-    pub octets: &'a [u8],
+    pub mail: &'a crate::mail::build::Encoded,
 }
 
 /// Why nobody took a mail.

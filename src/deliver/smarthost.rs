@@ -13,12 +13,12 @@ use lettre::Address;
 use lettre::transport::smtp::Error as SmtpError;
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
-use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter, ServerInfo};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::{Outgoing, SendError};
-use crate::mail::build::MailAddress;
+use crate::mail::build::{Encoded, MailAddress};
 use crate::mail::mime::clean;
 
 /// RFC 5321 §4.5.3.2 allows five minutes for a greeting; a host that takes longer than this is as good as down while
@@ -170,19 +170,13 @@ async fn transaction(connection: &mut AsyncSmtpConnection, host: &Host, mail: &O
     // `MailAddress` has checked what could end the command early.
     let address = |address: &MailAddress| Address::new_dangerous(address.local(), address.domain());
     let (from, to) = (mail.reverse_path.map(address), address(mail.to));
-    let mut parameters = Vec::new();
-    if !mail.to.as_str().is_ascii() {
-        if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
-            return Err(Turn::Next("it does not take internationalised addresses (SMTPUTF8)".to_owned()));
-        }
-        parameters.push(MailParameter::SmtpUtfEight);
-    }
+    let (octets, parameters) = fitting(connection.server_info(), mail)?;
     // RFC 5321 §4.5.5: reports go out with a null reverse-path, so that they cannot loop.
     command(connection, Mail::new(from, parameters)).await.map_err(|e| Turn::Next(e.text))?;
     command(connection, Rcpt::new(to, Vec::new())).await.map_err(refused_recipient)?;
     command(connection, Data).await.map_err(|e| Turn::Next(e.text))?;
     // The client appends CRLF.CRLF itself.
-    let octets = mail.octets.strip_suffix(b"\r\n").unwrap_or(mail.octets);
+    let octets = octets.strip_suffix(b"\r\n").unwrap_or(octets);
     match timeout(CONTENT_TIMEOUT, connection.message(octets)).await {
         Ok(Ok(response)) => {
             let text = response.message().collect::<Vec<_>>().join(" ");
@@ -190,6 +184,25 @@ async fn transaction(connection: &mut AsyncSmtpConnection, host: &Host, mail: &O
         }
         Ok(Err(error)) => Err(refused_content(Refusal::of(&error), host)),
         Err(_) => Err(refused_content(Refusal { code: None, text: "no reply to the mail in time".to_owned() }, host)),
+    }
+}
+
+/// The form of the mail that this host takes, and what is said of it with MAIL.
+fn fitting<'m>(host: &ServerInfo, mail: &Outgoing<'m>) -> Result<(&'m [u8], Vec<MailParameter>), Turn> {
+    let Encoded { octets, seven_bit } = mail.mail;
+    if !mail.to.as_str().is_ascii() {
+        // RFC 6531 §3.1: it takes 8BITMIME too then.
+        if !host.supports_feature(Extension::SmtpUtfEight) {
+            return Err(Turn::Next("it does not take internationalised addresses (SMTPUTF8)".to_owned()));
+        }
+        return Ok((octets, vec![MailParameter::SmtpUtfEight, MailParameter::Body(MailBodyParameter::EightBitMime)]));
+    }
+    match seven_bit {
+        None => Ok((octets, Vec::new())),
+        Some(_) if host.supports_feature(Extension::EightBitMime) => {
+            Ok((octets, vec![MailParameter::Body(MailBodyParameter::EightBitMime)]))
+        }
+        Some(seven_bit) => Ok((seven_bit, Vec::new())),
     }
 }
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::compose::{ComposeError, Composed, Composer, Material, Withheld};
-use super::{Bound, Images, ImagesError, Outgoing, SendError, Transport};
+use super::compose::{ComposeError, Composed, Composer, Material, NoPreview, Withheld};
+use super::{Bound, Images, ImagesError, Outgoing, PreviewError, SendError, Transport};
 use crate::domain::{NoticeKind, ReceivedFormat, ReportStyle, Timestamp};
 use crate::fault::crash_point;
 use crate::mail::bounce::ReturnPaths;
 use crate::store::{
-    self, About, DocumentKey, FaxRecord, Instead, NoticeWork, Owner, ReceivedRecord, Store, StoreError,
+    self, About, DocumentKey, FaxRecord, Instead, Message, NoticeWork, Owner, ReceivedRecord, Store, StoreError,
 };
 use crate::work::{Leases, Progress, WorkError, Worker, written_back};
 
@@ -123,12 +123,13 @@ impl Deliverer {
         let material = match &work.about {
             About::Fax(record) => self.material(work, record).await?,
             About::Received(record) => self.received_material(work, record).await?,
+            About::Message(message) => self.answer_material(work, message).await?,
         };
         match self.send_with(work, &material, now).await {
             Err(SendError::TooLarge(why)) if material.pdf.is_some() || material.tiff.is_some() => {
                 tracing::info!(notice = %work.notice.id, %why, "the mail goes out without its pages");
-                let bare =
-                    Material { withheld: Some(Withheld::Size), original: material.original, ..Material::default() };
+                let Material { original, preview, .. } = material;
+                let bare = Material { withheld: Some(Withheld::Size), original, preview, ..Material::default() };
                 self.send_with(work, &bare, now).await
             }
             other => other,
@@ -136,21 +137,21 @@ impl Deliverer {
     }
 
     async fn send_with(&self, work: &NoticeWork, material: &Material, now: Timestamp) -> Result<String, SendError> {
-        let Composed { to, octets } = self.composer.compose(work, material).map_err(|e| unsendable(&e))?;
+        let Composed { to, mail } = self.composer.compose(work, material).map_err(|e| unsendable(&e))?;
         let notice = &work.notice;
         let reverse_path = match work.about {
-            About::Fax(_) => None,
+            About::Fax(_) | About::Message(_) => None,
             About::Received(_) => self.returns.address(notice.id, now),
         };
-        let mail = Outgoing {
+        let outgoing = Outgoing {
             notice: notice.id,
             created_at: notice.created_at,
             reverse_path: reverse_path.as_ref(),
             to: &to,
-            octets: &octets,
+            mail: &mail,
         };
         crash_point!("deliver.composed");
-        self.transport.send(&mail).await
+        self.transport.send(&outgoing).await
     }
 
     /// What a report carries; without its pages when they cannot be had for some time.
@@ -217,6 +218,30 @@ impl Deliverer {
         Ok(material)
     }
 
+    /// What answers a mail that is no fax.
+    async fn answer_material(&self, work: &NoticeWork, message: &Message) -> Result<Material, SendError> {
+        if work.notice.kind != NoticeKind::Preview {
+            return Ok(Material::default());
+        }
+        match self.images.preview(message).await {
+            Ok(mut preview) => {
+                let (pdf, thumbnail) = (std::mem::take(&mut preview.pdf), std::mem::take(&mut preview.thumbnail));
+                let fits = pdf.len() <= FILES_BYTES_MAX;
+                Ok(Material {
+                    pdf: fits.then_some(pdf),
+                    thumbnail: Some(thumbnail),
+                    withheld: (!fits).then_some(Withheld::Size),
+                    preview: Some(Ok(preview)),
+                    ..Material::default()
+                })
+            }
+            Err(PreviewError::Final { cause, detail }) => {
+                Ok(Material { preview: Some(Err(NoPreview { cause, detail })), ..Material::default() })
+            }
+            Err(PreviewError::Again(why)) => Err(SendError::Again(format!("the preview cannot be made now: {why}"))),
+        }
+    }
+
     async fn thumbnail(&self, work: &NoticeWork, document: &DocumentKey) -> Result<Option<Vec<u8>>, SendError> {
         match self.images.thumbnail(document, 1, THUMBNAIL_WIDTH_PX).await {
             Ok(picture) => Ok(Some(picture)),
@@ -251,6 +276,7 @@ impl Deliverer {
         let (id, instead) = match &work.about {
             About::Fax(record) => (record.fax.id.short(), Instead::default()),
             About::Received(record) => (record.received.id.short(), self.instead.clone()),
+            About::Message(message) => (message.id.short(), Instead::default()),
         };
         self.store.notice_dead(work.notice.id, work.token, why, &instead).await?;
         tracing::error!(notice = %work.notice.id, fax = %id, kind = %work.notice.kind, %why, "nobody takes the mail");

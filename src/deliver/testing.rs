@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use super::compose::{Composer, Settings};
-use super::{Bound, Images, ImagesError};
+use super::{Bound, Images, ImagesError, Preview, PreviewError};
 use crate::domain::inbound::Rule;
 use crate::domain::*;
 use crate::mail::bounce::{BounceKey, ReturnPaths};
@@ -27,6 +27,7 @@ pub(super) fn settings() -> Settings {
         reporting_mta: "gw1.fax.test".into(),
         administrator: Some("it@corp.test".into()),
         zone: TimeZone::UTC,
+        orders: ReturnPaths::new(BounceKey::new([9; 32]), "fax.test").orders(),
         success: ReportStyle::Image,
         failure: ReportStyle::Image,
     }
@@ -127,7 +128,7 @@ pub(super) fn record(work: &NoticeWork) -> &FaxRecord {
 pub(super) fn record_mut(work: &mut NoticeWork) -> &mut FaxRecord {
     match &mut work.about {
         About::Fax(record) => record,
-        About::Received(record) => panic!("{record:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -307,11 +308,25 @@ pub(super) fn received(complete: bool, format: ReceivedFormat) -> NoticeWork {
     NoticeWork { notice, token: 7, about: About::Received(Box::new(record)) }
 }
 
+/// A mail that is answered by this.
+pub(super) fn answer(kind: NoticeKind) -> NoticeWork {
+    let NoticeWork { notice, token, about } = work(kind, None);
+    let About::Fax(record) = about else { panic!("it tells of a fax") };
+    let message = Box::new(record.message);
+    let header_message_id = format!("{}.{kind}@fax.test", message.id.short());
+    NoticeWork { notice: Notice { fax: None, header_message_id, ..notice }, token, about: About::Message(message) }
+}
+
+/// What a preview of two pages tells of them.
+pub(super) fn preview() -> Preview {
+    Preview { number: "+12145551212".into(), pages_bytes: vec![18_000, 410_250], ..Preview::default() }
+}
+
 /// What a mail of a received fax tells of, to be changed.
 pub(super) fn received_mut(work: &mut NoticeWork) -> &mut ReceivedRecord {
     match &mut work.about {
         About::Received(record) => record,
-        About::Fax(record) => panic!("{record:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -329,6 +344,8 @@ pub(super) const TIFF: &[u8] = b"II*\0\x08\0\0\0";
 /// Images that are there, or not.
 pub(super) enum FakeImages {
     Present,
+    /// And the mail has 8-bit lines.
+    EightBit,
     Missing,
     /// By retention, then.
     Removed(Timestamp),
@@ -351,15 +368,29 @@ impl Images for FakeImages {
         self.answer(if form == Bound::Pdf { PDF } else { TIFF })
     }
 
+    async fn preview(&self, _: &Message) -> std::result::Result<Preview, PreviewError> {
+        let (pdf, thumbnail) = (PDF.to_vec(), PNG.to_vec());
+        match self {
+            Self::Present | Self::EightBit => Ok(Preview { pdf, thumbnail, ..preview() }),
+            Self::Missing => Err(PreviewError::Again("no such document".into())),
+            Self::Removed(_) => {
+                Err(PreviewError::Final { cause: Cause::DocumentDamaged, detail: "offer.pdf: it has no pages".into() })
+            }
+        }
+    }
+
     async fn mail(&self, _: &DocumentKey) -> std::result::Result<Vec<u8>, ImagesError> {
-        self.answer(ORIGINAL)
+        match self {
+            Self::EightBit => Ok([ORIGINAL, b"Gr\xfc\xdfe\r\n"].concat()),
+            _ => self.answer(ORIGINAL),
+        }
     }
 }
 
 impl FakeImages {
     fn answer(&self, octets: &[u8]) -> std::result::Result<Vec<u8>, ImagesError> {
         match self {
-            Self::Present => Ok(octets.to_vec()),
+            Self::Present | Self::EightBit => Ok(octets.to_vec()),
             Self::Missing => Err(ImagesError::Failed("no such document".into())),
             Self::Removed(at) => Err(ImagesError::Removed { at: *at }),
         }
@@ -463,7 +494,7 @@ impl Store for Notices {
     async fn drain_order(&self, _: &str) -> Result<Option<DrainOrder>> {
         elsewhere()
     }
-    async fn over_limit(&self, _: &str, _: &SubmitLimits) -> Result<Option<OverLimit>> {
+    async fn over_limit(&self, _: &str, _: Option<&str>, _: &SubmitLimits) -> Result<Option<OverLimit>> {
         elsewhere()
     }
     async fn put_account(&self, _: &Account) -> Result<()> {

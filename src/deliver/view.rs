@@ -71,6 +71,8 @@ pub(super) struct View {
     withheld: Option<&'static str>,
     /// On which day retention removed the pages.
     removed: Option<String>,
+    /// The address by which it is sent again, or stopped.
+    order: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -117,6 +119,7 @@ pub(super) struct Around<'a> {
     pub(super) picture: Option<String>,
     pub(super) file: Option<String>,
     pub(super) withheld: Option<Withheld>,
+    pub(super) order: Option<String>,
 }
 
 /// Everything that the templates may say about a fax.
@@ -171,6 +174,7 @@ pub(super) fn view(record: &FaxRecord, around: Around<'_>) -> View {
         picture: around.picture,
         file: around.file,
         withheld: around.withheld.map(Withheld::as_str),
+        order: around.order,
         removed: around.withheld.and_then(|withheld| withheld.removed(around.zone)),
     }
 }

@@ -178,6 +178,14 @@ catalogue! {
         "A word in the [fax: …] bracket or an X-Fax header is not known.",
         "Use one of the words that the message lists.",
         "Nothing was accepted.";
+    AutomaticMail, "automatic-mail", Final, "5.7.1", "automatic mail",
+        "A program has sent this mail, and nobody is called for automatic mail.",
+        "Send it by hand; or ask the administrator to set automatic = true for your programs.",
+        "Nothing was accepted.";
+    OrderNotPossible, "order-not-possible", Final, "5.0.0", "order not possible",
+        "What was ordered for this fax cannot be done with it any more.",
+        "Read the newest report on the fax; send the document as a new fax if it is still needed.",
+        "Nothing was changed.";
     DuplicateSubmission, "duplicate-submission", Final, "2.0.0", "sent before",
         "The same mail was accepted before.",
         "Nothing; the first one is being worked on.",

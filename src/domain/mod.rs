@@ -19,7 +19,7 @@ pub use id::{AttemptId, FaxId, MessageId, NoticeId, ReceivedFaxId, ShortId};
 pub use inbound::ReceivedFormat;
 pub use notice::{NoticeKind, NoticeState, NotifyOn};
 pub use number::FaxNumber;
-pub use options::{BodyPlace, FaxOptions, ReportStyle};
+pub use options::{BodyPlace, FaxOptions, ReportStyle, matches_pattern};
 pub use page::{Paper, Quality};
 pub use state::{FaxState, Outcome, ReceivedState};
 pub use time::{Clock, SystemClock, Timestamp};

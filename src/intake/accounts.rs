@@ -50,6 +50,7 @@ impl Accounts for Logins {
             }
             Credentials::Token { user, token } => self.token(user.as_deref(), token.reveal(), client).await,
             Credentials::Proved { user, act_as: None } => self.proved(user).await,
+            Credentials::Disproved { user } => Err(self.failed(user, client).await),
         }
     }
 

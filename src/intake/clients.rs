@@ -1,8 +1,15 @@
-//! How many connections one client has: nobody keeps all others out.
+//! How many connections one client has, and how many mails it begins within a minute: nobody keeps all others out.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// More clients than begin mails within a minute anywhere; beyond them all are counted anew.
+const CLIENTS_MAX: usize = 100_000;
 
 /// Counts connections by client. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +48,39 @@ impl Drop for Counted {
     }
 }
 
+/// Mails that each client began within its present minute.
+#[derive(Debug, Default)]
+pub(crate) struct Rates(Mutex<HashMap<IpAddr, Minute>>);
+
+#[derive(Debug)]
+struct Minute {
+    since: Instant,
+    mails: u32,
+}
+
+impl Rates {
+    /// Counts one more mail, unless the client has begun `most` within its minute.
+    pub(crate) fn begins(&self, address: IpAddr, most: u32, now: Instant) -> bool {
+        let over = |minute: &Minute| now.saturating_duration_since(minute.since) >= MINUTE;
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if clients.len() >= CLIENTS_MAX {
+            clients.retain(|_, minute| !over(minute));
+        }
+        if clients.len() >= CLIENTS_MAX {
+            clients.clear();
+        }
+        let minute = clients.entry(client_of(address)).or_insert(Minute { since: now, mails: 0 });
+        if over(minute) {
+            *minute = Minute { since: now, mails: 0 };
+        }
+        if minute.mails >= most {
+            return false;
+        }
+        minute.mails += 1;
+        true
+    }
+}
+
 /// An IPv4 address, or the /64 that an IPv6 host gets as a whole.
 fn client_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -74,5 +114,17 @@ mod tests {
         let _first = clients.enter("2001:db8::1".parse().unwrap(), 1).unwrap();
         assert!(clients.enter("2001:db8::2".parse().unwrap(), 1).is_none());
         assert!(clients.enter("2001:db8:0:1::1".parse().unwrap(), 1).is_some());
+    }
+
+    #[test]
+    fn s12_a_client_begins_so_many_mails_within_a_minute_and_others_are_not_counted_with_it() {
+        let (rates, start) = (Rates::default(), Instant::now());
+        let at = |address: &str, seconds: u64| {
+            rates.begins(address.parse().unwrap(), 2, start + Duration::from_secs(seconds))
+        };
+        assert!(at("192.0.2.1", 0) && at("192.0.2.1", 59) && !at("192.0.2.1", 59));
+        assert!(at("192.0.2.2", 59), "another client");
+        assert!(at("192.0.2.1", 60) && at("::ffff:192.0.2.1", 61) && !at("192.0.2.1", 119));
+        assert!(at("192.0.2.1", 1000));
     }
 }

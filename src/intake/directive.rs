@@ -3,15 +3,39 @@
 //! A directive is carried out or refused with the list of valid ones; it is never printed and never ignored. The bracket is
 //! taken out of the subject. The same thing said twice in two ways is refused, as one of them would be ignored.
 
+mod time;
+
+use crate::config::nearest;
 use crate::domain::{BodyPlace, Cause, Quality, ReportStyle};
 use crate::intake::address::quoted;
 use crate::intake::refusal::Refusal;
+pub(crate) use time::At;
 
-/// For the refusal: every word that is built.
-const WORDS: &str = "standard, fine, superfine, cover NAME, no cover, body page|cover|drop, ref TEXT, priority low|normal|high, \
-                     notify on|off|text";
-/// For the refusal: every field that is built.
-const FIELDS: &str = "X-Fax-Quality, X-Fax-Cover, X-Fax-Ref, X-Fax-Notify, X-Fax-Priority and X-Fax-Idempotency-Key";
+/// For the refusal: every word.
+const WORDS: &str = "standard, fine, superfine, cover NAME, no cover, body page|cover|drop, only ATTACHMENT, at TIME, ref TEXT, \
+                     priority low|normal|high, notify on|off|text, hold, preview";
+/// The first words alone, for what is nearly one.
+const FIRST_WORDS: [&str; 14] = [
+    "standard",
+    "fine",
+    "superfine",
+    "cover",
+    "no",
+    "body",
+    "only",
+    "at",
+    "ref",
+    "priority",
+    "notify",
+    "hold",
+    "preview",
+    "to",
+];
+/// For the refusal: every field.
+const FIELDS: &str =
+    "X-Fax-Quality, X-Fax-Cover, X-Fax-At, X-Fax-Ref, X-Fax-Notify, X-Fax-Priority and X-Fax-Idempotency-Key";
+/// Longest pattern of an attachment's name.
+const ONLY_MAX: usize = 200;
 /// What fits a cover's line.
 const REFERENCE_MAX: usize = 60;
 /// A key longer than this is no key.
@@ -29,6 +53,16 @@ pub(crate) struct Directives {
     pub(crate) priority: Option<Priority>,
     pub(crate) notify: Option<ReportStyle>,
     pub(crate) idempotency_key: Option<String>,
+    /// No call before this.
+    pub(crate) at: Option<At>,
+    /// The attachments that are sent, by name; `*` stands for any characters.
+    pub(crate) only: Option<String>,
+    /// Nothing is called until somebody releases it.
+    pub(crate) hold: Option<()>,
+    /// The pages are shown and not sent.
+    pub(crate) preview: Option<()>,
+    /// Whose fax is shown, in a mail to `preview@`.
+    pub(crate) to: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,9 +148,11 @@ fn apply(found: &mut Directives, text: &str, covers: &[String]) -> Result<(), Re
         ("ref", reference) if !reference.is_empty() => set(&mut found.reference, self::reference(reference)?, text),
         ("priority", value) if !value.is_empty() => set(&mut found.priority, priority(value, text)?, text),
         ("notify", value) if !value.is_empty() => set(&mut found.notify, notify(value, text)?, text),
-        ("at" | "only", _) | ("preview" | "hold", "") => {
-            Err(refuse(format!("{} is not offered here yet; use {WORDS}", quoted(text))))
-        }
+        ("at", time) if !time.is_empty() => set(&mut found.at, at(time, text)?, text),
+        ("only", name) if !name.is_empty() => set(&mut found.only, only(name)?, text),
+        ("hold", "") => set(&mut found.hold, (), text),
+        ("preview", "") => set(&mut found.preview, (), text),
+        ("to", number) if !number.is_empty() => set(&mut found.to, number.to_owned(), text),
         _ => Err(unknown(text)),
     }
 }
@@ -129,6 +165,7 @@ fn field(found: &mut Directives, name: &str, value: &str, covers: &[String]) -> 
             set(&mut found.cover, Cover::None, &shown)
         }
         "x-fax-cover" => set(&mut found.cover, cover(value, covers)?, &shown),
+        "x-fax-at" => set(&mut found.at, at(value, &shown)?, &shown),
         "x-fax-ref" if !value.is_empty() => set(&mut found.reference, reference(value)?, &shown),
         "x-fax-priority" => set(&mut found.priority, priority(value, &shown)?, &shown),
         "x-fax-notify" => set(&mut found.notify, notify(value, &shown)?, &shown),
@@ -178,6 +215,21 @@ fn reference(text: &str) -> Result<String, Refusal> {
     Ok(text)
 }
 
+pub(super) fn at(value: &str, text: &str) -> Result<At, Refusal> {
+    value.parse().map_err(|_| {
+        let forms = "at 18:00, at tomorrow 8:30, at 2026-12-24 18:00 or at 2026-12-24T18:00+01:00";
+        refuse(format!("{} has no time that is understood; write it as in {forms}", quoted(text)))
+    })
+}
+
+fn only(name: &str) -> Result<String, Refusal> {
+    let name = name.trim_matches('"');
+    if name.is_empty() || name.chars().count() > ONLY_MAX {
+        return Err(refuse(format!("only needs the name of an attachment, of {ONLY_MAX} characters at most")));
+    }
+    Ok(name.to_owned())
+}
+
 fn priority(value: &str, text: &str) -> Result<Priority, Refusal> {
     match value.to_ascii_lowercase().as_str() {
         "low" => Ok(Priority::Low),
@@ -197,7 +249,11 @@ fn notify(value: &str, text: &str) -> Result<ReportStyle, Refusal> {
 }
 
 fn unknown(text: &str) -> Refusal {
-    refuse(format!("{} is not a fax directive; use {WORDS}", quoted(text)))
+    let first = text.split_whitespace().next().unwrap_or_default();
+    match nearest(first, FIRST_WORDS.into_iter()).filter(|near| !near.eq_ignore_ascii_case(first)) {
+        Some(near) => refuse(format!("{} is not a fax directive; did you mean {near}? Use {WORDS}", quoted(text))),
+        None => refuse(format!("{} is not a fax directive; use {WORDS}", quoted(text))),
+    }
 }
 
 fn refuse(text: String) -> Refusal {
@@ -228,7 +284,7 @@ mod tests {
             reference: Some("4711 b".into()),
             priority: Some(Priority::High),
             notify: Some(ReportStyle::Text),
-            idempotency_key: None,
+            ..Directives::default()
         };
         assert_eq!((subject.as_str(), found), ("Offer 4711 for you", expected));
     }
@@ -268,19 +324,31 @@ mod tests {
             let text = read_all(&format!("x [fax: {word}]"), &[]).unwrap_err();
             assert!(text.contains(word) && text.contains("superfine"), "{word}: {text}");
         }
-        for word in ["at 18:00", "only offer.pdf", "preview", "hold", "to +41441234567"] {
+        for word in ["at", "at noon", "at 25:00", "only", "preview me", "hold on", "to"] {
             let text = read_all(&format!("[fax: {word}]"), &[]).unwrap_err();
-            assert!(text.contains("superfine"), "{word}: {text}");
+            assert!(text.contains("superfine") || text.contains("at 18:00"), "{word}: {text}");
         }
+        assert!(read_all("[fax: suprefine]", &[]).unwrap_err().contains("did you mean superfine?"));
         assert!(read_all("[fax: cover gold]", &[]).unwrap_err().contains("use cover plain, cover acme or no cover"));
         assert!(read_all("[fax: fine", &[]).unwrap_err().contains("no end"));
         assert!(read_all("[fax: fine, standard]", &[]).unwrap_err().contains("contradicts"));
         assert!(read_all("[fax: fine]", &[("x-fax-quality", "standard")]).unwrap_err().contains("contradicts"));
         for (name, value) in
-            [("x-fax-at", "18:00"), ("x-fax-colour", "red"), ("x-fax-quality", "best"), ("x-fax-ref", "")]
+            [("x-fax-at", "soon"), ("x-fax-colour", "red"), ("x-fax-quality", "best"), ("x-fax-ref", "")]
         {
             assert!(read_all("x", &[(name, value)]).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_sent_when_and_whether_is_read() {
+        let (subject, found) = read_all("Offer [fax: only \"offer*.pdf\", at tomorrow 8:30, hold]", &[]).unwrap();
+        assert_eq!((subject.as_str(), found.only.as_deref()), ("Offer", Some("offer*.pdf")));
+        assert!(found.hold.is_some() && found.at.is_some() && found.preview.is_none());
+        let (_, found) = read_all("[fax: preview, to +41 44 123 45 67]", &[("x-fax-at", "18:00")]).unwrap();
+        assert!(found.preview.is_some() && found.at.is_some());
+        assert_eq!(found.to.as_deref(), Some("+41 44 123 45 67"));
+        assert!(read_all("[fax: at 18:00]", &[("x-fax-at", "19:00")]).unwrap_err().contains("contradicts"));
     }
 
     #[test]

@@ -1,6 +1,4 @@
 //! The listeners: connections come in, each is let in or turned away, and served until the process ends.
-//!
-//! A place is held for each connection: of all, of those that may not submit, and of its client, so that nobody keeps all others out.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,19 +6,15 @@ use std::sync::Arc;
 
 use smtp::Channel;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::clients::Clients;
+use super::places::{Full, Kind, Places};
 use super::{Intake, connection, policy};
 use crate::config::SmtpConfig;
 use crate::domain::Cause;
 use crate::proxy::Door;
-
-/// Networks that may not submit share this part of the connections, so that they cannot keep others out.
-const STRANGERS_SHARE: usize = 4;
 
 /// A door, and whether TLS comes first behind it.
 #[derive(Debug)]
@@ -57,19 +51,15 @@ pub async fn bind(smtp: &SmtpConfig) -> io::Result<Vec<Entrance>> {
 pub async fn run(intake: Arc<Intake>, entrances: Vec<Entrance>, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
     let acceptors = TaskTracker::new();
-    let max = intake.settings.smtp.max_connections.max(1);
-    let places = Places {
-        all: Arc::new(Semaphore::new(max)),
-        strangers: Arc::new(Semaphore::new((max / STRANGERS_SHARE).max(1))),
-        clients: Clients::default(),
-    };
+    let smtp = &intake.settings.smtp;
+    let places = Places::new(smtp.max_connections, smtp.max_connections_per_client);
     for entrance in entrances {
         let (intake, shutdown) = (Arc::clone(&intake), shutdown.clone());
         acceptors.spawn(accept(intake, entrance, shutdown, connections.clone(), places.clone()));
     }
     if let Some(tls) = intake.tls.clone() {
-        let shutdown = shutdown.clone();
-        acceptors.spawn(async move { tls.watch(&shutdown).await });
+        let (every, shutdown) = (intake.settings.timeouts.certificate, shutdown.clone());
+        acceptors.spawn(async move { tls.watch(every, &shutdown).await });
     }
     acceptors.close();
     acceptors.wait().await;
@@ -80,13 +70,6 @@ pub async fn run(intake: Arc<Intake>, entrances: Vec<Entrance>, shutdown: Cancel
             "SMTP connections did not end in time and are cut; their clients send again"
         );
     }
-}
-
-#[derive(Clone)]
-struct Places {
-    all: Arc<Semaphore>,
-    strangers: Arc<Semaphore>,
-    clients: Clients,
 }
 
 async fn accept(
@@ -108,28 +91,24 @@ async fn accept(
             client = door.accept() => client,
         };
         let Some((stream, peer)) = client else { return };
-        let kind = if policy::is_relay(&intake.settings, peer.ip()) { &places.all } else { &places.strangers };
-        let Ok(place) = Arc::clone(kind).try_acquire_owned() else {
-            turn_away(&intake, &stream, peer, channel, Full::Gateway);
-            continue;
-        };
-        let Some(counted) = places.clients.enter(peer.ip(), intake.settings.smtp.max_connections_per_client) else {
-            turn_away(&intake, &stream, peer, channel, Full::Client);
-            continue;
-        };
-        let (intake, shutdown) = (Arc::clone(&intake), shutdown.clone());
-        connections.spawn(async move {
-            let _held = (place, counted);
-            connection::serve(intake, stream, peer, channel, shutdown).await;
-        });
+        match places.enter(peer.ip(), kind(&intake, peer)) {
+            Ok(place) => {
+                let (intake, shutdown) = (Arc::clone(&intake), shutdown.clone());
+                connections.spawn(connection::serve(intake, stream, peer, channel, place, shutdown));
+            }
+            Err(full) => turn_away(&intake, &stream, peer, channel, full),
+        }
     }
 }
 
-/// What has no room for another connection.
-#[derive(Debug, Clone, Copy)]
-enum Full {
-    Gateway,
-    Client,
+fn kind(intake: &Intake, peer: SocketAddr) -> Kind {
+    if policy::is_proxy(&intake.settings, peer.ip()) {
+        Kind::Proxy
+    } else if policy::identify(&intake.settings, peer.ip(), &policy::Who::default()).is_some() {
+        Kind::Known
+    } else {
+        Kind::Stranger
+    }
 }
 
 /// One short line into an empty socket buffer: it is not waited for. Where TLS comes first, nobody could read it.
@@ -141,14 +120,17 @@ fn turn_away(intake: &Intake, stream: &TcpStream, peer: SocketAddr, channel: Cha
             let text = format!("{domain} has too many connections; try again in a minute");
             smtp::Reply::new(421, "4.3.2", text).slug(Cause::Draining.slug())
         }
-        Full::Client => {
-            warn!(%peer, "turned an SMTP connection away: smtp.max_connections_per_client is reached");
-            let text = format!("{domain} has too many connections from your address; close some and try again");
-            smtp::Reply::new(421, "4.7.0", text).slug(Cause::ProtocolError.slug())
-        }
+        Full::Client => too_many_of(domain, peer),
     };
     if channel == Channel::Clear {
         // A client that cannot be told sees the connection close, which means the same to it.
         let _ = stream.try_write(reply.to_wire(smtp::Charset::Ascii).as_bytes());
     }
+}
+
+/// What a client is told that has all connections which one may have.
+pub(crate) fn too_many_of(domain: &str, peer: SocketAddr) -> smtp::Reply {
+    warn!(%peer, "turned an SMTP connection away: smtp.max_connections_per_client is reached");
+    let text = format!("{domain} has too many connections from your address; close some and try again");
+    smtp::Reply::new(421, "4.7.0", text).slug(Cause::ProtocolError.slug())
 }

@@ -16,12 +16,14 @@ mod clients;
 mod connection;
 mod directive;
 mod listen;
+mod places;
 mod policy;
 mod proof;
 mod received;
 mod refusal;
 mod ring;
 mod send;
+mod service;
 mod spool;
 mod submission;
 #[cfg(test)]
@@ -42,15 +44,17 @@ use crate::documents::Documents;
 use crate::domain::{Clock, NotifyOn, ReportStyle};
 use crate::mail::bounce::ReturnPaths;
 use crate::mail::mime::{Mail, MimeError};
+use crate::mail::order_address::OrderAddresses;
 use crate::senders::Senders;
 use crate::senders::authenticity::Authenticator;
 use crate::store::{Instead, Store, StoreError, check_copies};
 use accounts::Accounts;
 use address::AddressRules;
+use clients::Rates;
 pub use listen::{Entrance, bind, run};
 pub use refusal::Refusal;
 pub use ring::watch;
-pub use send::{Handed, preview, submit_mail};
+pub use send::{Handed, earliest, preview, submit_mail};
 pub use submission::Accepted;
 use tls::Tls;
 
@@ -107,6 +111,8 @@ pub struct Timeouts {
     pub tarpit: Duration,
     /// Octets of content a second, at the least, after the time of the first block.
     pub content_bytes_per_s: u64,
+    /// Between two looks at the files of the certificate.
+    pub certificate: Duration,
     /// Mails under way, when the process ends.
     pub drain: Duration,
 }
@@ -122,6 +128,7 @@ impl Default for Timeouts {
             handshake: Duration::from_secs(30),
             tarpit: Duration::from_secs(1),
             content_bytes_per_s: 500,
+            certificate: Duration::from_secs(30),
             drain: Duration::from_secs(30),
         }
     }
@@ -172,10 +179,12 @@ pub struct Intake {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) readers: Readers,
     pub(crate) returns: ReturnPaths,
+    pub(crate) orders: OrderAddresses,
     pub(crate) accepted: Arc<Notify>,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) accounts: Option<Arc<dyn Accounts>>,
     pub(crate) authenticator: Option<Arc<Authenticator>>,
+    pub(crate) rates: Rates,
     finishing: Semaphore,
     /// When the store was last seen to take writes; none since it did not.
     written_at: Mutex<Option<Instant>>,
@@ -209,11 +218,13 @@ impl Intake {
             documents,
             clock,
             readers,
+            orders: returns.orders(),
             returns,
             accepted,
             tls: None,
             accounts: None,
             authenticator: None,
+            rates: Rates::default(),
             finishing,
             written_at,
             ring,

@@ -6,13 +6,14 @@ use ipnet::IpNet;
 use smtp::{MailFrom, OriginalRecipient, RcptTo};
 use tracing::{debug, info};
 
+use super::address::FaxAddress;
 use super::submission::{Envelope, Recipient};
 use super::tls::Presented;
 use super::{IntakeSettings, address, masked_address};
 use crate::config::dialplan;
-use crate::domain::{Cause, NotifyOn};
+use crate::domain::{Cause, FaxNumber, NotifyOn, matches_pattern};
 use crate::intake::refusal::Refusal;
-use crate::senders::{Identity, Policy, matches_pattern};
+use crate::senders::{Identity, Policy};
 
 /// What is known of a client beside its address.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +22,15 @@ pub(crate) struct Who {
     pub(crate) presented: Presented,
     /// Who has logged in.
     pub(crate) account: Option<Identity>,
+}
+
+/// Whether anybody can log in here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Logins {
+    /// There are no accounts.
+    None,
+    /// There are.
+    Taken,
 }
 
 /// Whether this address may submit at all.
@@ -60,6 +70,7 @@ pub(crate) fn sender(
     settings: &IntakeSettings,
     peer: IpAddr,
     who: &Who,
+    logins: Logins,
     mail: &MailFrom,
 ) -> Result<Option<Identity>, Refusal> {
     let sender = mail.path.as_ref().map_or("", |path| path.as_str());
@@ -75,7 +86,7 @@ pub(crate) fn sender(
         None if settings.senders.any_domain() && matches!(who.presented, Presented::Nothing) && !sender.is_empty() => {}
         None => {
             info!(%peer, "refused a mail: neither the network nor a certificate is in smtp.relay, and nobody has logged in");
-            return Err(Refusal::new(550, Cause::SenderNotAllowed, stranger(peer, &who.presented)));
+            return Err(stranger(peer, &who.presented, logins));
         }
     }
     if !fits(&settings.smtp.senders, sender) {
@@ -98,8 +109,15 @@ fn known_certificate<'s>(settings: &'s IntakeSettings, presented: &Presented) ->
     known.into_iter().find(|known| **known == certificate.fingerprint || certificate.names.contains(known))
 }
 
-fn stranger(peer: IpAddr, presented: &Presented) -> String {
-    match presented {
+/// RFC 4954 §6: whom a login would help is told so.
+fn stranger(peer: IpAddr, presented: &Presented, logins: Logins) -> Refusal {
+    let text = match presented {
+        Presented::Nothing if logins == Logins::Taken => {
+            let text = format!(
+                "{peer} may not send faxes here without a login; log in with AUTH, after STARTTLS, or ask the administrator to add your network to smtp.relay"
+            );
+            return Refusal::new(530, Cause::LoginRequired, text);
+        }
         Presented::Nothing => {
             format!("{peer} may not send faxes here; ask the administrator to add your network to smtp.relay")
         }
@@ -114,7 +132,8 @@ fn stranger(peer: IpAddr, presented: &Presented) -> String {
                 "the client certificate of {name} may not send faxes here; ask the administrator to add cert:{name} to smtp.relay"
             )
         }
-    }
+    };
+    Refusal::new(550, Cause::SenderNotAllowed, text)
 }
 
 fn fits(patterns: &[String], sender: &str) -> bool {
@@ -128,18 +147,58 @@ pub(crate) fn recipient(
     rcpt: &RcptTo,
 ) -> Result<Recipient, Refusal> {
     let address = address::parse(&rcpt.path, &settings.address)?;
-    dialplan::plan(&settings.dial, &settings.sip, &address.number).map_err(|refusal| {
-        info!(to = %address.number.masked(), why = %refusal.cause(), "refused a recipient: the dial plan does not allow it");
+    allowed(settings, envelope, address, rcpt)
+}
+
+/// Whether this sender may fax this number, as far as dial plan and its own lists say.
+pub(crate) fn reachable(
+    settings: &IntakeSettings,
+    identity: Option<&Identity>,
+    number: &FaxNumber,
+) -> Result<(), Refusal> {
+    dialplan::plan(&settings.dial, &settings.sip, number).map_err(|refusal| {
+        info!(to = %number.masked(), why = %refusal.cause(), "refused a recipient: the dial plan does not allow it");
         Refusal::new(550, refusal.cause(), refusal.to_string())
     })?;
-    if let Some(identity) = envelope.and_then(|envelope| envelope.identity.as_ref()) {
-        identity.may_fax(&address.number).map_err(|why| {
-            info!(to = %address.number.masked(), identity = %identity.name, "refused a recipient: its sender may not fax it");
+    identity.map_or(Ok(()), |identity| {
+        identity.may_fax(number).map_err(|why| {
+            info!(to = %number.masked(), identity = %identity.name, "refused a recipient: its sender may not fax it");
             Refusal::new(550, Cause::NumberNotAllowed, why.to_string())
-        })?;
-    }
+        })
+    })
+}
+
+/// The same of an address, with the tones that follow the answer.
+pub(crate) fn permitted(
+    settings: &IntakeSettings,
+    envelope: Option<&Envelope>,
+    address: &FaxAddress,
+) -> Result<(), Refusal> {
+    reachable(settings, envelope.and_then(|envelope| envelope.identity.as_ref()), &address.number)?;
     dialplan::tones(&settings.dial, &address.number, address.post_dial.as_deref())
-        .map_err(|refusal| Refusal::new(550, refusal.cause(), refusal.to_string()))?;
+        .map_err(|refusal| Refusal::new(550, refusal.cause(), refusal.to_string()))
+}
+
+/// S17: a mail from nobody is a report or an answer; whose programs send so says it in their table.
+fn refuse_null_sender(envelope: Option<&Envelope>) -> Result<(), Refusal> {
+    let Some(envelope) = envelope.filter(|envelope| envelope.reverse_path.is_none()) else { return Ok(()) };
+    if envelope.identity.as_ref().is_some_and(|identity| identity.policy.automatic) {
+        return Ok(());
+    }
+    let text =
+        "a mail without a sender is not faxed, since nobody could be told what became of it; send it from an address";
+    Err(Refusal::new(550, Cause::AutomaticMail, text))
+}
+
+/// A recipient at this address, when it may be faxed.
+pub(crate) fn allowed(
+    settings: &IntakeSettings,
+    envelope: Option<&Envelope>,
+    address: FaxAddress,
+    rcpt: &RcptTo,
+) -> Result<Recipient, Refusal> {
+    refuse_null_sender(envelope)?;
+    permitted(settings, envelope, &address)?;
     let original = match &rcpt.params.orcpt {
         Some(OriginalRecipient::Typed(text)) => Some(text.clone()),
         Some(OriginalRecipient::Untyped(_)) => {

@@ -3,8 +3,8 @@
 
 use super::address::{self, FaxAddress};
 use super::refusal::Refusal;
-use super::submission::{self, Accepted, Envelope, Recipient};
-use super::{Intake, IntakeSettings, Readers};
+use super::submission::{self, Accepted, Envelope, Recipient, Wanted};
+use super::{Intake, IntakeSettings, Readers, directive};
 use crate::config::dialplan;
 use crate::domain::{Cause, MessageId, NotifyOn, Timestamp};
 use crate::store::{Fax, Message, Source};
@@ -43,7 +43,7 @@ pub async fn submit_mail(intake: &Intake, client: &str, handed: Handed) -> Resul
     let head_bytes = raw.len();
     raw.extend_from_slice(&handed.mail);
     let _place = intake.place_to_finish(raw.len() as u64).await?;
-    submission::submit(intake, &envelope, id, raw, head_bytes).await
+    submission::submit(intake, &envelope, Wanted::Fax, id, raw, head_bytes).await
 }
 
 /// The message and the faxes that [`submit_mail`] would store at `at`. Nothing is stored.
@@ -60,6 +60,14 @@ pub fn preview(
     let envelope = envelope(settings, "preview", handed)?;
     let mail = (readers.read_mail)(&handed.mail).map_err(|error| Refusal::new(554, error.cause, error.detail))?;
     Ok(submission::check(settings, &readers, mail)?.preview(settings, &envelope, at))
+}
+
+/// The moment that `--at` means, by clocks of this zone.
+///
+/// # Errors
+/// `directive-unknown` for what is no time, has passed, or is more than 30 days ahead.
+pub fn earliest(text: &str, now: Timestamp, zone: &jiff::tz::TimeZone) -> Result<Timestamp, Refusal> {
+    directive::at(text, text)?.resolve_in(now, Some(zone.clone()))
 }
 
 fn check_size(settings: &IntakeSettings, mail: &[u8]) -> Result<(), Refusal> {

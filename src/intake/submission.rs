@@ -16,15 +16,17 @@ use tracing::{info, warn};
 use super::address::{self, AddressRules, FaxAddress, quoted, shown};
 use super::directive::{self, Cover, Directives, Priority};
 use super::refusal::Refusal;
-use super::{Intake, IntakeSettings, Readers, masked_address};
+use super::{Intake, IntakeSettings, Readers, masked_address, service};
 use crate::documents::DocumentsError;
-use crate::domain::{BodyPlace, Cause, FaxId, FaxNumber, FaxOptions, MessageId, NotifyOn, ReportStyle, Timestamp};
+use crate::domain::{
+    BodyPlace, Cause, FaxId, FaxNumber, FaxOptions, MessageId, NoticeId, NoticeKind, NotifyOn, ReportStyle, Timestamp,
+};
 use crate::fault::crash_point;
 use crate::mail::mime::{Body, Mail};
 use crate::senders::Identity;
 use crate::store::{
-    DocumentKey, DocumentRef, Fax, FaxFilter, Message, NewFax, NewMessage, OverLimit, Placement, Ret, Source,
-    StoreError, Submitted, Submitter,
+    DocumentKey, DocumentRef, Fax, FaxFilter, Message, NewFax, NewMessage, NewNotice, OverLimit, Placement, Ret,
+    Source, StoreError, Submitted, Submitter,
 };
 
 /// RFC 5321 §6.3: a mail with more trace fields is going in a circle.
@@ -104,6 +106,17 @@ impl Envelope {
     }
 }
 
+/// What an accepted mail becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// A fax for each recipient.
+    Fax,
+    /// A mail with the pages that would be sent.
+    Preview,
+    /// A mail with the instructions.
+    Help,
+}
+
 /// What became of an accepted mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
@@ -115,6 +128,8 @@ pub struct Accepted {
     pub attachments: usize,
     /// Whether the same mail had been accepted before, so that nothing new happens.
     pub duplicate: bool,
+    /// The mail that answers it, where nothing is sent.
+    pub answer: Option<NoticeKind>,
 }
 
 impl Accepted {
@@ -130,6 +145,13 @@ impl Accepted {
     pub fn text(&self) -> String {
         if self.duplicate {
             return format!("accepted before: this is a duplicate of {}, nothing is sent twice", self.id());
+        }
+        match self.answer {
+            Some(NoticeKind::Preview) => {
+                return format!("accepted as {}: a preview is mailed to you, nothing is dialled", self.id());
+            }
+            Some(kind) => return format!("accepted as {}: {kind} is mailed to you", self.id()),
+            None => {}
         }
         let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
         format!(
@@ -148,19 +170,66 @@ impl Accepted {
 pub(crate) async fn submit(
     intake: &Intake,
     envelope: &Envelope,
+    wanted: Wanted,
     id: MessageId,
     raw: Vec<u8>,
     head_bytes: usize,
 ) -> Result<Accepted, Refusal> {
     let raw = Arc::new(raw);
     let mail = read(intake, &raw).await?;
-    let checked = check(&intake.settings, &intake.readers, mail)?;
-    authorise(&intake.settings, envelope, &checked.mail)?;
-    let idem_key = idem_key(envelope, &checked.mail, &checked.directives, &raw[head_bytes.min(raw.len())..]);
+    let settings = &intake.settings;
+    let mut checked = match wanted {
+        Wanted::Help => Checked::unread(settings, mail),
+        Wanted::Fax | Wanted::Preview => check(settings, &intake.readers, mail)?,
+    };
+    authorise(settings, envelope, &checked.mail)?;
+    refuse_machines(envelope, &checked.mail)?;
+    let mut envelope = envelope.clone();
+    let wanted = checked.settle(settings, &mut envelope, wanted, intake.clock.now())?;
+    let content = &raw[head_bytes.min(raw.len())..];
+    let idem_key = idem_key(&envelope, wanted, &checked.mail, &checked.directives, content);
     let document = keep(intake, raw).await?;
     crash_point!("intake.document-kept");
-    let message = checked.compose(&intake.settings, envelope, document, id, idem_key);
+    let message = checked.compose(settings, &envelope, document, id, idem_key);
+    let message = match wanted {
+        Wanted::Fax => message,
+        Wanted::Preview => answered_by(NoticeKind::Preview, message, &settings.address.domain),
+        Wanted::Help => answered_by(NoticeKind::Help, message, &settings.address.domain),
+    };
     store(intake, message, checked.mail.attachments.len()).await
+}
+
+/// S17, RFC 3834 §2: nobody is called for what a machine has sent, unless its sender's table says so; never for answers. What an
+/// administrator submits was meant.
+fn refuse_machines(envelope: &Envelope, mail: &Mail) -> Result<(), Refusal> {
+    let Some(identity) = &envelope.identity else { return Ok(()) };
+    let Some(machine) = mail.machine.filter(|machine| !(identity.policy.automatic && machine.may_tell())) else {
+        return Ok(());
+    };
+    info!(identity = %identity.name, ?machine, "refused a mail that no person has sent");
+    let fix = if machine.may_tell() {
+        format!("to fax such mails, set automatic = true in the table of {}", identity.name)
+    } else {
+        "such mails are never faxed".to_owned()
+    };
+    Err(Refusal::new(
+        550,
+        Cause::AutomaticMail,
+        format!("this is {}, nothing is dialled for it; {fix}", machine.what()),
+    ))
+}
+
+/// The message without faxes, and with the mail that answers it.
+fn answered_by(kind: NoticeKind, message: NewMessage, domain: &str) -> NewMessage {
+    let answer = NewNotice {
+        id: NoticeId::new(),
+        kind,
+        recipient: message.reverse_path.clone(),
+        header_message_id: format!("{}.{kind}@{domain}", message.id.short()),
+        withheld: None,
+        format: None,
+    };
+    NewMessage { faxes: Vec::new(), answer: Some(answer), held: false, ..message }
 }
 
 /// A mail that may be accepted.
@@ -169,6 +238,67 @@ pub(super) struct Checked {
     subject: String,
     directives: Directives,
     options: FaxOptions,
+}
+
+impl Checked {
+    /// A mail whose content does not matter.
+    fn unread(settings: &IntakeSettings, mail: Mail) -> Self {
+        let directives = Directives::default();
+        Self { subject: mail.subject.clone(), options: options(settings, &directives), mail, directives }
+    }
+
+    /// What directives change about the envelope. Answers what the mail becomes.
+    fn settle(
+        &mut self,
+        settings: &IntakeSettings,
+        envelope: &mut Envelope,
+        wanted: Wanted,
+        now: Timestamp,
+    ) -> Result<Wanted, Refusal> {
+        let wanted = if self.directives.preview.is_some() { Wanted::Preview } else { wanted };
+        if wanted != Wanted::Fax {
+            self.demand_answerable(envelope)?;
+        }
+        match (wanted, &self.directives.to) {
+            (Wanted::Preview, Some(number)) if envelope.recipients.is_empty() => {
+                envelope.recipients.push(service::preview_recipient(settings, envelope, number)?);
+            }
+            (Wanted::Preview, None) if envelope.recipients.is_empty() => {
+                let text = "say for whom the preview is: [fax: to +41441234567] in the subject, or send to +41441234567@preview.";
+                return Err(Refusal::new(554, Cause::DirectiveUnknown, format!("{text}{}", settings.address.domain)));
+            }
+            (_, Some(_)) => {
+                let text = "[fax: to …] is for mails to preview@; write the number in front of the @ of the address";
+                return Err(Refusal::new(554, Cause::DirectiveUnknown, text));
+            }
+            (_, None) => {}
+        }
+        if let Some(at) = self.directives.at {
+            let at = at.resolve(now, self.mail.sent_offset_s)?;
+            envelope.when.not_before = Some(envelope.when.not_before.map_or(at, |held| held.max(at)));
+        }
+        if wanted == Wanted::Preview {
+            self.options.preview_for = envelope.recipients.first().map(|recipient| recipient.path.clone());
+        }
+        Ok(wanted)
+    }
+
+    /// Answers go to who really asked, and never to a machine.
+    fn demand_answerable(&self, envelope: &Envelope) -> Result<(), Refusal> {
+        let refuse = |text: &str| Err(Refusal::new(550, Cause::SenderNotAllowed, text));
+        let Some(sender) = &envelope.reverse_path else {
+            return refuse("a mail without a sender cannot be answered; send it from an address");
+        };
+        if self.mail.automatic {
+            return refuse("an automatic mail is not answered; send it by hand");
+        }
+        // A signature says nothing about the envelope: the answer would go to whomever it names.
+        let from = self.mail.from.as_ref().map(|from| from.address.as_str());
+        if envelope.signature.is_some() && !from.is_some_and(|from| from.eq_ignore_ascii_case(sender)) {
+            return refuse("the answer would go to another address than the one in From; send it from that one");
+        }
+        Ok(())
+    }
 }
 
 /// Everything that can be refused before anything is stored.
@@ -180,12 +310,12 @@ pub(super) fn check(settings: &IntakeSettings, readers: &Readers, mail: Mail) ->
     }
     let (subject, directives) = directive::read(&mail.subject, &mail.fax_fields, &settings.covers)?;
     let options = options(settings, &directives);
-    check_content(readers, &mail, options.body)?;
+    check_content(readers, &mail, &options)?;
     Ok(Checked { mail, subject, directives, options })
 }
 
 /// What the header must say for its sender to be let in.
-fn authorise(settings: &IntakeSettings, envelope: &Envelope, mail: &Mail) -> Result<(), Refusal> {
+pub(super) fn authorise(settings: &IntakeSettings, envelope: &Envelope, mail: &Mail) -> Result<(), Refusal> {
     let Some(identity) = &envelope.identity else { return Ok(()) };
     // Without any From nothing is forged: the reverse-path was asked for at MAIL.
     if let Some(from) = mail.from.as_ref().map(|from| from.address.as_str())
@@ -217,7 +347,7 @@ fn authorise(settings: &IntakeSettings, envelope: &Envelope, mail: &Mail) -> Res
 }
 
 /// Reading is work for a blocking thread; a panic in there costs this mail alone.
-async fn read(intake: &Intake, raw: &Arc<Vec<u8>>) -> Result<Mail, Refusal> {
+pub(super) async fn read(intake: &Intake, raw: &Arc<Vec<u8>>) -> Result<Mail, Refusal> {
     let (reader, raw) = (intake.readers.read_mail, Arc::clone(raw));
     match tokio::task::spawn_blocking(move || reader(&raw)).await {
         Ok(Ok(mail)) => Ok(mail),
@@ -247,6 +377,8 @@ fn options(settings: &IntakeSettings, directives: &Directives) -> FaxOptions {
         reference: directives.reference.clone(),
         // Without a directive nothing is narrowed here: delivery applies its own configuration to each kind of report.
         report: directives.notify.unwrap_or(ReportStyle::Image),
+        only: directives.only.clone(),
+        preview_for: None,
     }
 }
 
@@ -254,8 +386,16 @@ fn options(settings: &IntakeSettings, directives: &Directives) -> FaxOptions {
 const REASON_MAX_CHARS: usize = 320;
 
 /// Refused now rather than reported later: kinds that nothing can render, and mails without anything to send.
-fn check_content(readers: &Readers, mail: &Mail, place: BodyPlace) -> Result<(), Refusal> {
-    for attachment in &mail.attachments {
+fn check_content(readers: &Readers, mail: &Mail, options: &FaxOptions) -> Result<(), Refusal> {
+    let place = options.body;
+    let wanted = || mail.attachments.iter().filter(|attachment| options.wants(&attachment.name));
+    if let Some(only) = options.only.as_ref().filter(|_| wanted().next().is_none()) {
+        let names: Vec<String> = mail.attachments.iter().take(20).map(|attachment| quoted(&attachment.name)).collect();
+        let has = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
+        let text = format!("the mail has no attachment {}: {has}", quoted(only));
+        return Err(Refusal::new(554, Cause::DirectiveUnknown, text));
+    }
+    for attachment in wanted() {
         if let Some(why) = (readers.refusal)(&attachment.media, &attachment.name, &attachment.bytes) {
             let (name, why) = (quoted(&attachment.name), shown(&why, REASON_MAX_CHARS));
             let text = format!("attachment {name} cannot be turned into fax pages: {why}");
@@ -280,7 +420,13 @@ fn check_content(readers: &Readers, mail: &Mail, place: BodyPlace) -> Result<(),
 
 /// What absorbs a client that sends again because the reply got lost (RFC 1047): same sender, recipients, Message-ID and content.
 /// Without a Message-ID two equal mails may both be meant.
-fn idem_key(envelope: &Envelope, mail: &Mail, directives: &Directives, content: &[u8]) -> Option<[u8; 32]> {
+fn idem_key(
+    envelope: &Envelope,
+    wanted: Wanted,
+    mail: &Mail,
+    directives: &Directives,
+    content: &[u8],
+) -> Option<[u8; 32]> {
     let mut hash = Sha256::new();
     // Each piece with its length, so that no two lists of pieces look alike.
     let mut add = |piece: &[u8]| {
@@ -288,6 +434,12 @@ fn idem_key(envelope: &Envelope, mail: &Mail, directives: &Directives, content: 
         hash.update(piece);
     };
     add(envelope.reverse_path.as_deref().unwrap_or_default().as_bytes());
+    // A preview comes before its fax, and is none.
+    match wanted {
+        Wanted::Fax => {}
+        Wanted::Preview => add(b"preview"),
+        Wanted::Help => add(b"help"),
+    }
     let mut paths: Vec<&str> = envelope.recipients.iter().map(|recipient| recipient.path.as_str()).collect();
     paths.sort_unstable();
     paths.iter().for_each(|path| add(path.as_bytes()));
@@ -349,9 +501,11 @@ impl Checked {
             from_address: from.map(|from| from.address.clone()),
             automatic: self.mail.automatic || envelope.reverse_path.is_none(),
             options: self.options_of(envelope),
-            priority: self.directives.priority.or(envelope.when.priority).unwrap_or(Priority::Normal).rank(),
+            priority: self.priority(envelope).rank(),
             raw,
             submitter: envelope.submitter(),
+            held: self.directives.hold.is_some(),
+            answer: None,
             faxes: self.faxes(settings, envelope),
         }
     }
@@ -363,6 +517,16 @@ impl Checked {
             Some(cover) => FaxOptions { cover: (cover != "none").then_some(cover), ..self.options.clone() },
             None => self.options.clone(),
         }
+    }
+
+    /// What is said more precisely wins: a directive, the transaction, the mail program's own mark.
+    fn priority(&self, envelope: &Envelope) -> Priority {
+        let marked = match self.mail.importance {
+            1.. => Priority::High,
+            0 => Priority::Normal,
+            _ => Priority::Low,
+        };
+        self.directives.priority.or(envelope.when.priority).unwrap_or(marked)
     }
 
     fn faxes(&self, settings: &IntakeSettings, envelope: &Envelope) -> Vec<NewFax> {
@@ -400,7 +564,8 @@ async fn store(intake: &Intake, mut message: NewMessage, attachments: usize) -> 
             Ok(Submitted::Accepted { .. }) => {
                 crash_point!("intake.committed");
                 let faxes: Vec<FaxId> = message.faxes.iter().map(|fax| fax.id).collect();
-                let accepted = Accepted { message: message.id, faxes, attachments, duplicate: false };
+                let answer = message.answer.as_ref().map(|answer| answer.kind);
+                let accepted = Accepted { message: message.id, faxes, attachments, duplicate: false, answer };
                 log_accepted(&message, &accepted);
                 intake.accepted.notify_one();
                 intake.store_answered(true);
@@ -409,7 +574,7 @@ async fn store(intake: &Intake, mut message: NewMessage, attachments: usize) -> 
             }
             Ok(Submitted::Duplicate { message: first }) => {
                 let faxes = faxes_of(intake, first, &message).await;
-                let accepted = Accepted { message: first, faxes, attachments, duplicate: true };
+                let accepted = Accepted { message: first, faxes, attachments, duplicate: true, answer: None };
                 info!(client = %message.client, id = %accepted.id(), "a mail came again and was answered without sending it twice");
                 return Ok(accepted);
             }

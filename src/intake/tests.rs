@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config::forbidden::DoNotFax;
-use crate::config::{FormatsConfig, RetryConfig, RetryRule, T38Config};
+use crate::config::{FormatsConfig, RenderSandbox, RetryConfig, RetryRule, T38Config};
 use crate::documents::DocumentsSettings;
 use crate::domain::{BodyPlace, Cause, Paper, Quality, SystemClock, Timestamp};
 use crate::mail::bounce::BounceKey;
@@ -29,7 +29,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 mod dialogues;
 mod extensions;
+mod listener;
 mod secure;
+mod services;
 mod stranger;
 
 /// A gateway on loopback.
@@ -46,7 +48,7 @@ struct Gateway {
 
 impl Gateway {
     async fn start() -> Self {
-        Self::start_with(|_| {}, DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() }).await
+        Self::start_with(|_| {}, no_floor()).await
     }
 
     async fn start_with(change: impl FnOnce(&mut IntakeSettings), documents: DocumentsSettings) -> Self {
@@ -59,7 +61,7 @@ impl Gateway {
         authenticator: Authenticator,
         change: impl FnOnce(&mut IntakeSettings),
     ) -> Self {
-        let documents = DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() };
+        let documents = no_floor();
         Self::start_with_all(Some(accounts), Some(Arc::new(authenticator)), change, documents).await
     }
 
@@ -111,6 +113,11 @@ impl Gateway {
     async fn faxes(&self) -> Vec<FaxSummary> {
         self.store.faxes(&FaxFilter::default()).await.unwrap()
     }
+}
+
+/// Documents that take no notice of how full the disk of the test is.
+fn no_floor() -> DocumentsSettings {
+    DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() }
 }
 
 fn returns() -> ReturnPaths {
@@ -218,6 +225,7 @@ fn settings(folder: &Path) -> IntakeSettings {
             max_recipients: 100,
             max_connections: 20,
             max_connections_per_client: 20,
+            max_mails_per_minute: None,
         },
         senders: Senders::default(),
         dial: DialConfig {
@@ -235,6 +243,8 @@ fn settings(folder: &Path) -> IntakeSettings {
             paper: Paper::A4,
             quality: Quality::Fine,
             cover: Some("plain".into()),
+            covers: None,
+            sandbox: RenderSandbox::Required,
             body: BodyPlace::Cover,
             max_pages: 100,
             timeout: Duration::from_secs(60),
@@ -260,6 +270,13 @@ fn read_mail(raw: &[u8]) -> Result<Mail, MimeError> {
     let field = |name: &str| parsed.headers.get_first_value(name);
     let mut mail = Mail {
         subject: field("Subject").unwrap_or_default(),
+        automatic: field("Auto-Submitted").is_some(),
+        machine: field("Auto-Submitted").map(|value| match value.as_str() {
+            "auto-replied" => crate::mail::mime::Machine::Answer,
+            _ => crate::mail::mime::Machine::Program,
+        }),
+        importance: field("Importance").map_or(0, |value| if value == "high" { 1 } else { -1 }),
+        sent_offset_s: field("Date").and(Some(3600)),
         message_id: field("Message-ID").map(|id| id.trim_matches(['<', '>']).to_owned()),
         received_count: parsed.headers.get_all_values("Received").len(),
         ..Mail::default()
@@ -421,7 +438,7 @@ async fn recipients_that_cannot_be_dialled_are_refused_with_cause_and_fix() {
         ("+41900123456@fax.test", "550 5.7.1", "number-not-allowed"),
         ("112@fax.test", "550 5.7.1", "number-not-allowed"),
         ("IMCEAFAX-+ZZ@fax.test", "501 5.1.3", "number-invalid"),
-        ("preview@fax.test", "550 5.1.1", "number-invalid"),
+        ("postmaster@fax.test", "550 5.1.1", "number-invalid"),
     ] {
         let reply = client.say(&format!("RCPT TO:<{to}>")).await;
         assert!(reply.starts_with(start) && reply.ends_with(&format!("({slug})")), "{to}: {reply}");
@@ -449,9 +466,10 @@ async fn mails_that_cannot_become_a_fax_are_refused_after_their_content_and_leav
         ),
         (
             mail("u", "Subject: x [fax: suprefine]\r\n", "x"),
-            "554 5.6.0 \"suprefine\" is not a fax directive; use standard",
+            "554 5.6.0 \"suprefine\" is not a fax directive; did you mean superfine? Use standard",
         ),
-        (mail("h", "X-Fax-At: 18:00\r\n", "x"), "554 5.6.0 \"x-fax-at: 18:00\" is not a field"),
+        (mail("h", "X-Fax-At: 18:00\r\n", "x"), "554 5.6.0 the mail has no Date with a zone"),
+        (mail("h", "X-Fax-Colour: red\r\n", "x"), "554 5.6.0 \"x-fax-colour: red\" is not a field"),
         (mail("l", &many, "x"), "554 5.4.6 the mail came through"),
         (mail("p", "", "PANIC"), "554 5.6.5 the mail cannot be read"),
         (mail("n", "", "a\nb"), "554 5.6.0 the mail has a bare LF"),
@@ -480,7 +498,7 @@ async fn a29_ten_thousand_recipients_get_what_the_limit_allows() {
     let gateway = Gateway::start().await;
     let mut client = gateway.client().await;
     client.say("EHLO a").await;
-    client.say("MAIL FROM:<>").await;
+    client.say("MAIL FROM:<anna@example.com>").await;
     let mut accepted = 0;
     for block in 0..100 {
         let lines: String = (0..100).map(|n| format!("RCPT TO:<+9995{block:03}{n:03}@fax.test>\r\n")).collect();
@@ -512,43 +530,6 @@ async fn s4_a_whole_dialogue_in_one_segment_is_answered_in_order() {
     }
     assert_eq!(codes, ["250", "250", "250", "550", "354", "250", "250", "250", "550", "354", "250", "221"]);
     assert_eq!(client.reply().await, "closed");
-}
-
-#[tokio::test]
-async fn s11_clients_that_drip_octets_are_closed_with_421() {
-    let short = |s: &mut IntakeSettings| {
-        let wait = Duration::from_millis(300);
-        s.timeouts = Timeouts { command: wait, data: wait, message: wait * 2, ..Timeouts::default() };
-    };
-    let gateway = Gateway::start_with(short, DocumentsSettings::default()).await;
-    // Octets of a command that never ends do not start the timer again.
-    let mut client = gateway.client().await;
-    let mut dripped = 0;
-    let reply = loop {
-        let _ = client.stream.write_all(b"N").await;
-        dripped += 1;
-        assert!(dripped < 1000, "it goes on for ever");
-        match tokio::time::timeout(Duration::from_millis(20), client.read_reply()).await {
-            Ok(reply) => break reply.unwrap(),
-            Err(_) => continue,
-        }
-    };
-    assert!(reply.starts_with("421 4.4.2"), "{reply}");
-    // Neither does content that comes a line at a time.
-    let mut client = gateway.client().await;
-    client.say("HELO a").await;
-    client.say("MAIL FROM:<a@b>").await;
-    client.say("RCPT TO:<+99910200@fax.test>").await;
-    client.say("DATA").await;
-    let reply = loop {
-        let _ = client.stream.write_all(b"line\r\n").await;
-        match tokio::time::timeout(Duration::from_millis(20), client.read_reply()).await {
-            Ok(reply) => break reply.unwrap(),
-            Err(_) => continue,
-        }
-    };
-    assert!(reply.starts_with("421 4.4.2"), "{reply}");
-    assert!(gateway.faxes().await.is_empty());
 }
 
 #[tokio::test]
@@ -595,17 +576,8 @@ async fn s13_a_draining_node_ends_the_mail_under_way_and_begins_no_other() {
 }
 
 #[tokio::test]
-async fn s12_connections_beyond_the_limit_are_turned_away() {
-    let gateway = Gateway::start_with(|s| s.smtp.max_connections = 2, DocumentsSettings::default()).await;
-    let _first = gateway.client().await;
-    let _second = gateway.client().await;
-    let mut third = Client::new(TcpStream::connect(gateway.address).await.unwrap());
-    assert!(third.reply().await.starts_with("421 4.3.2 fax.test has too many connections"));
-}
-
-#[tokio::test]
 async fn more_mails_that_end_at_once_than_there_are_places_all_get_their_answer() {
-    let documents = DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() };
+    let documents = no_floor();
     let clients = FINISHING_MAX * 5 / 2;
     let gateway = Gateway::start_with(
         |s| {
@@ -818,8 +790,7 @@ async fn a_mail_that_comes_back_from_anywhere_goes_to_the_default_mailboxes_and_
     use crate::domain::NoticeState;
     // Nobody may submit: what comes back needs no permission but its address.
     let nobody = |settings: &mut IntakeSettings| settings.smtp.relay.clear();
-    let gateway =
-        Gateway::start_with(nobody, DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() }).await;
+    let gateway = Gateway::start_with(nobody, no_floor()).await;
     let (fax, notice) = delivered(&gateway).await;
     let address = returns().address(notice, SystemClock.now()).unwrap();
     let mut client = gateway.client().await;
@@ -863,7 +834,7 @@ async fn a_return_address_takes_nothing_else_and_opens_no_way_in() {
         ("", vec![forged.as_str()], "550 5.1.1"),
         ("", vec!["bounce+x@fax.test"], "550 5.1.1"),
         ("", vec![address.as_str(), fax], "452 4.5.3"),
-        ("", vec![fax, address.as_str()], "452 4.5.3"),
+        ("", vec![fax], "550 5.7.1"),
         ("", vec![address.as_str(), address.as_str()], "250 2.1.5"),
     ] {
         client.say("RSET").await;
@@ -875,8 +846,7 @@ async fn a_return_address_takes_nothing_else_and_opens_no_way_in() {
         assert!(reply.starts_with(last), "{from} {to:?}: {reply}");
     }
     let nobody = |settings: &mut IntakeSettings| settings.smtp.relay.clear();
-    let closed =
-        Gateway::start_with(nobody, DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() }).await;
+    let closed = Gateway::start_with(nobody, no_floor()).await;
     let mut client = closed.client().await;
     client.say("EHLO mx.test").await;
     assert!(client.say("MAIL FROM:<anna@example.com>").await.starts_with("550 5.7.1"), "a stranger");
@@ -889,32 +859,10 @@ async fn a_return_address_takes_nothing_else_and_opens_no_way_in() {
 #[tokio::test]
 async fn s14_nothing_is_accepted_while_fewer_servers_would_have_it_than_are_asked_for() {
     // One file cannot say that anybody else has it.
-    let documents = DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() };
+    let documents = no_floor();
     let gateway = Gateway::start_with(|settings| settings.min_copies = 1, documents).await;
     let mut client = gateway.client().await;
     client.say("EHLO a").await;
     let reply = client.say("MAIL FROM:<a@b>").await;
     assert!(reply.starts_with("451 4.3.0") && reply.ends_with("(store-unavailable)"), "{reply}");
-}
-
-#[tokio::test]
-async fn s15_behind_a_balancer_the_clients_own_address_decides() {
-    let behind = |settings: &mut IntakeSettings| {
-        settings.smtp.proxy_protocol_from = vec!["127.0.0.0/8".parse().unwrap()];
-        settings.smtp.relay = vec!["203.0.113.0/24".parse().unwrap()];
-    };
-    let documents = DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() };
-    let gateway = Gateway::start_with(behind, documents).await;
-    for (client, expected) in [("203.0.113.7", "250 2.1.0"), ("198.51.100.7", "550 5.7.1")] {
-        let stream = TcpStream::connect(gateway.address).await.unwrap();
-        let mut client = {
-            let mut connected = Client { stream, unread: Vec::new() };
-            connected.write(format!("PROXY TCP4 {client} 10.0.0.10 40000 25\r\n").as_bytes()).await;
-            connected
-        };
-        assert_eq!(client.reply().await, "220 fax.test ESMTP ready");
-        client.say("EHLO a").await;
-        let reply = client.say("MAIL FROM:<a@b>").await;
-        assert!(reply.starts_with(expected), "{reply}");
-    }
 }

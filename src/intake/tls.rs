@@ -25,8 +25,6 @@ use tracing::{info, warn};
 use crate::config::SmtpTlsConfig;
 use crate::domain::Timestamp;
 
-/// How often the files are looked at.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Chains are three certificates long; more is a mistake of the file.
 const CHAIN_MAX: usize = 16;
 
@@ -119,13 +117,13 @@ impl Tls {
         Ok(true)
     }
 
-    /// Looks at the files until `shutdown`. A renewal writes two files: a pair that does not fit yet is tried again.
-    pub(crate) async fn watch(&self, shutdown: &CancellationToken) {
+    /// Looks at the files every so often until `shutdown`. A renewal writes two files: a pair that does not fit yet is tried again.
+    pub(crate) async fn watch(&self, every: Duration, shutdown: &CancellationToken) {
         let mut told = false;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = tokio::time::sleep(every) => {}
             }
             match self.reload() {
                 Ok(true) => {

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::build::MailAddress;
+use super::order_address::OrderAddresses;
 use crate::domain::{NoticeId, Timestamp};
 
 /// What the store calls the key: every node of a gateway reads what any other has sent.
@@ -63,7 +64,7 @@ impl BounceKey {
     }
 
     /// RFC 2104 with SHA-256.
-    fn mac(&self, text: &[u8]) -> [u8; KEY_BYTES] {
+    pub(super) fn mac(&self, text: &[u8]) -> [u8; KEY_BYTES] {
         let block = |mask: u8| {
             let mut block = [mask; BLOCK_BYTES];
             block.iter_mut().zip(self.0).for_each(|(octet, key)| *octet ^= key);
@@ -96,6 +97,11 @@ impl ReturnPaths {
     /// For the gateway's domain.
     pub fn new(key: BounceKey, domain: &str) -> Self {
         Self { key, domain: domain.to_owned() }
+    }
+
+    /// Addresses for orders, with the same key.
+    pub fn orders(&self) -> OrderAddresses {
+        OrderAddresses::new(self.key.clone(), &self.domain)
     }
 
     /// Where the mail of a notice that leaves now comes back to. None when the domain cannot be in an address.

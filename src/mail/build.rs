@@ -9,7 +9,7 @@
 //! │  │     ├─ text/html
 //! │  │     └─ image/png, inline, Content-ID
 //! │  └─ application/pdf, image/tiff           the pages
-//! ├─ message/delivery-status                                          RFC 3464
+//! ├─ message/delivery-status                                          RFC 3464, RFC 6533 (`report`)
 //! └─ text/rfc822-headers, or message/rfc822 where RET=FULL asked for it
 //! ```
 //! The file lies inside the first part because a report has two or three parts and no more (RFC 6522 §3); mail
@@ -17,8 +17,9 @@
 //! received fax) is that first part alone.
 //!
 //! The same letter gives the same octets, boundaries and date included. Lines end in CRLF, have 998 octets at most
-//! (RFC 5322 §2.1.1) and only ASCII. No value of a peer can begin a new field: [`HeaderText`] has no CR, LF or NUL.
+//! (RFC 5322 §2.1.1) and only ASCII, but for what its [`Form`] allows. No value of a peer can begin a new field: [`HeaderText`] has no CR, LF or NUL.
 
+mod report;
 #[cfg(test)]
 mod tests;
 
@@ -35,15 +36,10 @@ use mail_builder::mime::MimePart;
 
 use crate::domain::{NoticeId, Timestamp};
 use crate::mail::mime::clean;
+pub use report::{DeliveryStatus, Form, RecipientField, Report, Return, StatusField};
 
-/// RFC 5322 §2.1.1, without CRLF.
-const LINE_BYTES_MAX: usize = 998;
 /// Longer header values are cut: nobody reads them.
 const TEXT_CHARS_MAX: usize = 500;
-/// RET=FULL returns an original up to this size, its header alone beyond.
-const ORIGINAL_BYTES_MAX: usize = 1024 * 1024;
-/// Of an original's header this much is returned.
-const ORIGINAL_HEADER_BYTES_MAX: usize = 64 * 1024;
 
 /// Text for a header or a status field: no control characters, no bidirectional overrides, 500 characters at most.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,47 +139,6 @@ impl NamedAddress {
     }
 }
 
-/// A field of message/delivery-status.
-pub type StatusField = (&'static str, HeaderText);
-
-/// The machine's part of a report (RFC 3464): one recipient.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DeliveryStatus {
-    /// About the message: `Reporting-MTA`, `Original-Envelope-Id`, `Arrival-Date`.
-    pub message: Vec<StatusField>,
-    /// About the recipient: `Final-Recipient`, `Action`, `Status`, …
-    pub recipient: Vec<StatusField>,
-    /// `Original-Recipient` and `Final-Recipient`: exactly what was in the transaction, of any length.
-    pub addresses: Vec<(&'static str, RecipientField)>,
-}
-
-/// `rfc822;` and the address exactly as it was accepted (RFC 3464 §2.3.2), made safe for the field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecipientField(String);
-
-impl RecipientField {
-    /// From an address of the envelope.
-    pub fn rfc822(address: &str) -> Self {
-        // RFC 6533 §3: an internationalised address has its own type; in an ASCII field it is \x{…}-encoded.
-        let kind = if address.is_ascii() { "rfc822" } else { "utf-8" };
-        Self(format!("{kind};{}", field_ascii(address)))
-    }
-
-    /// From a decoded ORCPT, type included (`rfc822;…`).
-    pub fn original(orcpt: &str) -> Self {
-        Self(field_ascii(orcpt))
-    }
-}
-
-/// What to return of the mail that the report is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Return {
-    /// Its header.
-    Header,
-    /// All of it, when it is small enough and can be returned unchanged.
-    Full,
-}
-
 /// A file or picture in a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
@@ -204,15 +159,13 @@ pub enum Auto {
     Generated,
 }
 
-/// What a letter that reports on a mail adds for machines.
-#[derive(Debug, Clone)]
-pub struct Report<'a> {
-    /// The fields of RFC 3464.
-    pub status: DeliveryStatus,
-    /// The mail that is reported on, as it came; none when it is not available.
-    pub original: Option<&'a [u8]>,
-    /// How much of it is returned.
-    pub ret: Return,
+/// A mail as octets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The mail; what is not ASCII in it needs 8BITMIME, and to an internationalised address SMTPUTF8.
+    pub octets: Vec<u8>,
+    /// The same mail, returning less, for a relay without 8BITMIME; none: the first is ASCII.
+    pub seven_bit: Option<Vec<u8>>,
 }
 
 /// A mail to build.
@@ -256,8 +209,17 @@ impl Letter<'_> {
         format!("page-1.{}@faxwell", notice.0.simple())
     }
 
-    /// The mail: CRLF line ends, ASCII, ends in CRLF.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    /// The mail: CRLF line ends, ends in CRLF.
+    pub fn encode(&self) -> Encoded {
+        if !self.to.as_str().is_ascii() {
+            return Encoded { octets: self.to_bytes(Form::International), seven_bit: None };
+        }
+        let octets = self.to_bytes(Form::EightBit);
+        let seven_bit = (!octets.is_ascii()).then(|| self.to_bytes(Form::SevenBit));
+        Encoded { octets, seven_bit }
+    }
+
+    fn to_bytes(&self, form: Form) -> Vec<u8> {
         let auto = match self.auto {
             Auto::Replied => "auto-replied",
             Auto::Generated => "auto-generated",
@@ -278,8 +240,7 @@ impl Letter<'_> {
         let body = match &self.report {
             None => self.readable(),
             Some(report) => {
-                let mut parts = vec![self.readable(), report.delivery_status()];
-                parts.extend(report.original.map(|raw| original(raw, report.ret)));
+                let parts = std::iter::once(self.readable()).chain(report.parts(form)).collect();
                 let kind = ContentType::new("multipart/report").attribute("report-type", "delivery-status");
                 self.multipart(kind, 1, parts)
             }
@@ -321,24 +282,6 @@ impl Letter<'_> {
     }
 }
 
-impl Report<'_> {
-    fn delivery_status(&self) -> MimePart<'static> {
-        let mut text = String::new();
-        for (name, value) in &self.status.message {
-            push_field(&mut text, name, &field_ascii(value.as_str()));
-        }
-        text.push_str("\r\n");
-        for (name, RecipientField(value)) in &self.status.addresses {
-            push_field(&mut text, name, value);
-        }
-        for (name, value) in &self.status.recipient {
-            push_field(&mut text, name, &field_ascii(value.as_str()));
-        }
-        // RFC 2046 §5.2: message/* takes no encoding but 7bit, 8bit and binary.
-        MimePart::new(ContentType::new("message/delivery-status"), text.into_bytes()).transfer_encoding("7bit")
-    }
-}
-
 fn from(from: &NamedAddress) -> HeaderType<'_> {
     Address::new_address(from.name.as_ref().map(HeaderText::as_str), from.address.as_str()).into()
 }
@@ -356,85 +299,4 @@ fn media_type(media: &'static str) -> ContentType<'static> {
 
 fn file_field<'x>(disposition: &'static str, file: &'x File) -> ContentType<'x> {
     ContentType::new(disposition).attribute("filename", file.name.as_str())
-}
-
-/// ASCII without control characters. RFC 6533 §3: `\x{20AC}` for what ASCII does not have.
-fn field_ascii(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            c if c.is_control() => out.push(' '),
-            c if c.is_ascii() => out.push(c),
-            c => out.push_str(&format!("\\x{{{:X}}}", u32::from(c))),
-        }
-    }
-    out
-}
-
-/// One field, folded where a line would get too long.
-fn push_field(out: &mut String, name: &str, value: &str) {
-    let mut line = format!("{name}: {value}");
-    while line.len() > LINE_BYTES_MAX {
-        // After the type or at a space if there is one; an address longer than a line has to break somewhere.
-        let cut =
-            line[..LINE_BYTES_MAX].rfind([' ', ';']).filter(|n| *n > name.len() + 2).map_or(LINE_BYTES_MAX, |n| n + 1);
-        out.push_str(&line[..cut]);
-        out.push_str("\r\n");
-        line = format!(" {}", &line[cut..]);
-    }
-    out.push_str(&line);
-    out.push_str("\r\n");
-}
-
-/// RFC 3461 §4.3: what is returned of the mail. Never its Bcc fields.
-fn original(raw: &[u8], ret: Return) -> MimePart<'static> {
-    let end = header_end(raw);
-    let header = without_bcc(&raw[..end]);
-    let plain_lines = |octets: &[u8]| {
-        octets.is_ascii()
-            && !octets.contains(&0)
-            && octets.split(|b| *b == b'\n').all(|l| l.strip_suffix(b"\r").unwrap_or(l).len() <= LINE_BYTES_MAX)
-            && octets.split_inclusive(|b| *b == b'\n').all(|l| l.ends_with(b"\r\n") || !l.contains(&b'\n'))
-            && octets.iter().filter(|b| **b == b'\r').count() == octets.windows(2).filter(|w| w == b"\r\n").count()
-    };
-    if ret == Return::Full && raw.len() <= ORIGINAL_BYTES_MAX && plain_lines(raw) {
-        let mut whole = header;
-        whole.extend_from_slice(&raw[end..]);
-        return MimePart::new(ContentType::new("message/rfc822"), whole).transfer_encoding("7bit");
-    }
-    let cut = if header.len() <= ORIGINAL_HEADER_BYTES_MAX {
-        header.len()
-    } else {
-        header[..ORIGINAL_HEADER_BYTES_MAX].iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1)
-    };
-    // The type is text: 8-bit octets and long lines are encoded as quoted-printable by the builder.
-    MimePart::new(ContentType::new("text/rfc822-headers"), header[..cut].to_vec())
-}
-
-/// Where the header ends: before the first empty line.
-fn header_end(raw: &[u8]) -> usize {
-    let mut at = 0;
-    for line in raw.split_inclusive(|b| *b == b'\n') {
-        if matches!(line, b"\n" | b"\r\n") {
-            break;
-        }
-        at += line.len();
-    }
-    at
-}
-
-/// RFC 5322 §3.6.3: what a Bcc field says is nobody's business.
-fn without_bcc(header: &[u8]) -> Vec<u8> {
-    let mut kept = Vec::with_capacity(header.len());
-    let mut dropping = false;
-    for line in header.split_inclusive(|b| *b == b'\n') {
-        if !matches!(line.first(), Some(b' ' | b'\t')) {
-            let name = line.split(|b| *b == b':').next().unwrap_or_default().trim_ascii();
-            dropping = name.eq_ignore_ascii_case(b"bcc") || name.eq_ignore_ascii_case(b"resent-bcc");
-        }
-        if !dropping {
-            kept.extend_from_slice(line);
-        }
-    }
-    kept
 }

@@ -3,4 +3,5 @@
 pub mod bounce;
 pub mod build;
 pub mod mime;
+pub mod order_address;
 pub mod returned;

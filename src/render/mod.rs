@@ -7,6 +7,7 @@
 //! machine (store, disk, a converter that does not start) gives the faxes back for later. A message over which workers
 //! died repeatedly is damaged, not the workers.
 
+mod covers;
 mod orders;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::mail::mime;
 use crate::store::{Fax, FinalEnd, LeaseToken, Message, Owner, RenderWork, RenderedPages, Store, StoreError};
 use crate::work::{Leases, Progress, WorkError, Worker, catch_panic, written_back};
 
+pub use covers::{Cover, Covers, read as read_cover};
 pub use orders::RenderSettings;
 
 /// A lease at the first claim; it is renewed while this works. Short: when the answer to the claim gets lost, nobody
@@ -221,12 +223,43 @@ async fn unbroken<T>(making: impl Future<Output = Result<T, RenderError>>) -> Re
 }
 
 /// What all faxes of a message share.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Prepared {
     /// The mail's text for the covers.
     note: Option<pages::Text>,
     /// TIFF-F of the attachments (and the text, when it gets pages of its own).
     document: Option<Vec<u8>>,
+    /// The sender's zone, when the mail says it.
+    zone: Option<jiff::tz::Offset>,
+    /// How the pages of the document were made.
+    made: Vec<MadePage>,
+    /// What was substituted, left out, turned or scaled.
+    remarks: Vec<String>,
+}
+
+/// Where a page comes from.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct MadePage {
+    /// The file, or what of the mail it is.
+    pub part: String,
+    /// What drew it, as in `PDF`.
+    pub drawn_by: String,
+}
+
+/// The pages of a fax that nobody sends, and how they were made.
+#[derive(Debug, Clone)]
+pub struct Previewed {
+    /// TIFF-F: the same octets that would be sent.
+    pub bytes: Vec<u8>,
+    /// One for each page.
+    pub pages: Vec<MadePage>,
+    /// What was substituted, left out, turned or scaled.
+    pub remarks: Vec<String>,
+}
+
+fn made(converted: &Converted) -> Vec<MadePage> {
+    let drawn_by = converted.drawn_by.iter().cloned().chain(std::iter::repeat_with(String::new));
+    converted.pages.iter().cloned().zip(drawn_by).map(|(part, drawn_by)| MadePage { part, drawn_by }).collect()
 }
 
 /// Reads the mail and turns what it brings into pages.
@@ -237,16 +270,21 @@ pub async fn prepare(
     raw: &[u8],
 ) -> Result<Prepared, RenderError> {
     let mail = mime::read(raw)?;
+    let zone = mail.zone();
+    let left_out: Vec<String> =
+        mail.left_out.iter().map(|name| format!("{name}: left out, because only the HTML shows it")).collect();
     if !mail.left_out.is_empty() {
         info!(message = %message.id.short(), pictures = mail.left_out.len(), "pictures that only the HTML shows are left out");
     }
     let orders::Split { note, order } = orders::split(mail, &message.options, settings)?;
-    let Some(order) = order else { return Ok(Prepared { note, document: None }) };
+    let Some(order) = order else { return Ok(Prepared { note, zone, remarks: left_out, ..Prepared::default() }) };
     let converted = converter.convert(order).await.inspect_err(log)?;
     for remark in &converted.notes {
         info!(message = %message.id.short(), remark, "rendering");
     }
-    Ok(Prepared { note, document: Some(converted.bytes) })
+    let made = made(&converted);
+    let remarks = left_out.into_iter().chain(converted.notes).collect();
+    Ok(Prepared { note, document: Some(converted.bytes), zone, made, remarks })
 }
 
 /// The pages of one fax as they are sent. The same message, fax and settings give the same octets.
@@ -257,8 +295,21 @@ pub async fn finish(
     fax: &Fax,
     prepared: &Prepared,
 ) -> Result<Converted, RenderError> {
-    let order = orders::finish(message, fax, prepared.note.clone(), prepared.document.clone(), settings);
-    Ok(converter.finish(order).await.inspect_err(log)?)
+    let template = message.options.cover.as_deref();
+    let source = match template.map(|name| settings.covers.source(name)).transpose() {
+        Ok(source) => source.flatten(),
+        Err(why) => {
+            // The name is not one that ships: the converter draws the plain one, and says so.
+            warn!(fax = %fax.id.short(), why, "the cover's template cannot be read");
+            None
+        }
+    };
+    let order = orders::finish(message, fax, prepared.clone(), source, settings);
+    let finished = converter.finish(order).await.inspect_err(log)?;
+    for remark in &finished.notes {
+        warn!(fax = %fax.id.short(), remark, "rendering");
+    }
+    Ok(finished)
 }
 
 /// The pages that would be sent for this mail to this fax: what `faxwell preview` shows. Nothing is stored.
@@ -268,9 +319,19 @@ pub async fn preview(
     message: &Message,
     fax: &Fax,
     raw: &[u8],
-) -> Result<Converted, RenderError> {
-    let prepared = prepare(converter, settings, message, raw).await?;
-    finish(converter, settings, message, fax, &prepared).await
+) -> Result<Previewed, RenderError> {
+    let mut prepared = prepare(converter, settings, message, raw).await?;
+    let finished = finish(converter, settings, message, fax, &prepared).await?;
+    // What finishing did not draw itself comes from the document, in its order.
+    let mut document = std::mem::take(&mut prepared.made).into_iter();
+    let pages = made(&finished)
+        .into_iter()
+        .map(|page| if page.drawn_by.is_empty() { document.next().unwrap_or(page) } else { page })
+        .collect();
+    let mut remarks = prepared.remarks;
+    remarks.extend(finished.notes);
+    remarks.dedup();
+    Ok(Previewed { bytes: finished.bytes, pages, remarks })
 }
 
 fn log(error: &ConvertError) {

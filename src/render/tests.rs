@@ -226,7 +226,7 @@ async fn a_page_names_its_own_recipient_and_no_pin() {
         })
         .await;
     let record = stage.record(faxes[0]).await;
-    let order = orders::finish(&record.message, &record.fax, None, None, &stage.renderer.settings);
+    let order = orders::finish(&record.message, &record.fax, Prepared::default(), None, &stage.renderer.settings);
     let printed = format!("{order:?}");
     assert!(printed.contains("+99910200") && printed.contains("Bert") && printed.contains("Anna Meier"));
     assert!(!printed.contains("7005393") && !printed.contains("+99910201"), "{printed}");
@@ -234,4 +234,49 @@ async fn a_page_names_its_own_recipient_and_no_pin() {
     // The store's clock of the test stands at 2027-01-15 08:00 UTC.
     assert_eq!(header.date, "2027-01-15 08:00 +0000");
     assert!(!header.sender_number.is_empty());
+}
+
+#[test]
+fn pictures_that_the_html_shows_go_with_it_and_all_others_get_pages() {
+    const MAIL: &str = "Content-Type: multipart/related; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n\
+        <p>text</p><img src=\"cid:shown@x\">\r\n--b\r\nContent-Type: image/png; name=a.png\r\nContent-ID: <shown@x>\r\n\r\n\
+        a\r\n--b\r\nContent-Type: image/png; name=b.png\r\nContent-ID: <other@x>\r\n\r\nb\r\n--b--\r\n";
+    let config = Config::sandbox(PathBuf::from("/data"), 2525);
+    let settings = RenderSettings::new(&config, TimeZone::UTC);
+    let split = |body, cover: Option<&str>| {
+        let options = FaxOptions { body, cover: cover.map(str::to_owned), ..FaxOptions::default() };
+        orders::split(mime::read(MAIL.as_bytes()).unwrap(), &options, &settings).unwrap().order.unwrap_or_default()
+    };
+    let names = |order: &pages::ConvertOrder| {
+        let inline: Vec<String> = order.inline.iter().map(|one| format!("{} {}", one.id, one.name)).collect();
+        (inline, order.parts.iter().map(|part| part.name.clone()).collect::<Vec<_>>())
+    };
+    let shown = names(&split(BodyPlace::Page, Some("plain")));
+    assert_eq!(shown, (vec!["shown@x a.png".to_owned()], vec!["b.png".to_owned()]));
+    // On a cover the words alone stand: a signature's logo is left out, a photo gets a page.
+    let on_cover = names(&split(BodyPlace::Cover, Some("plain")));
+    assert_eq!(on_cover, (vec![], vec!["b.png".to_owned()]));
+    let photo = MAIL.replace("\r\n\r\na\r\n", &format!("\r\n\r\n{}\r\n", "a".repeat(20_000)));
+    let options = FaxOptions { body: BodyPlace::Cover, cover: Some("plain".to_owned()), ..FaxOptions::default() };
+    let order = orders::split(mime::read(photo.as_bytes()).unwrap(), &options, &settings).unwrap().order.unwrap();
+    assert_eq!(names(&order), (vec![], vec!["a.png".to_owned(), "b.png".to_owned()]));
+}
+
+#[tokio::test]
+async fn the_cover_says_the_time_of_the_senders_zone_when_the_mail_tells_it() {
+    let stage = stage(DONE, &tiff()).await;
+    let faxes = stage.submit(MAIL, |message| message.options.cover = Some("plain".to_owned())).await;
+    let record = stage.record(faxes[0]).await;
+    for (date, expected) in [
+        ("Date: Fri, 15 Jan 2027 17:00:00 +0900\r\n", "15 January 2027, 17:00 +09:00"),
+        ("Date: Fri, 15 Jan 2027 08:00:00 +0000\r\n", "15 January 2027, 08:00 +00:00"),
+        ("Date: yesterday\r\n", "15 January 2027, 08:00 +00:00"),
+        ("", "15 January 2027, 08:00 +00:00"),
+    ] {
+        let mail = mime::read(format!("{date}\r\ntext").as_bytes()).unwrap();
+        let prepared = Prepared { zone: mail.zone(), ..Prepared::default() };
+        let order = orders::finish(&record.message, &record.fax, prepared, None, &stage.renderer.settings);
+        assert_eq!(order.cover.unwrap().date, expected, "{date}");
+        assert_eq!(order.header.unwrap().date, "2027-01-15 08:00 +0000", "the line says the time of the machine");
+    }
 }

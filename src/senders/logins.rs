@@ -136,8 +136,6 @@ impl Logins {
     pub async fn scram(&self, name: &str, client: IpAddr) -> Result<ScramKeys, LoginError> {
         let name = name.to_lowercase();
         let locked = self.slow_down(&name, client).await?;
-        // Who proves nothing never comes back: each try counts until it is proved.
-        self.store.login_failed(&[by_name(&name)], FORGOTTEN_AFTER).await?;
         let salt = &passwords::sign(&self.decoy, format!("salt {name}").as_bytes())[..16];
         let found = self.find(&name).await?.filter(|_| !locked);
         Ok(match found.map(|found| found.password) {
@@ -412,5 +410,12 @@ mod tests {
         store.clock.advance(FORGOTTEN_AFTER + Duration::from_secs(1));
         assert_is(logins.password("ben", "correct horse", HOME).await, "account:ben", "ben");
         assert_eq!(by_network("2001:db8::7".parse().unwrap()), by_network("2001:db8::8".parse().unwrap()));
+        // Who is not let in gets keys that no password fits, and so can prove nothing.
+        let ben = store.store.account("ben").await.unwrap().unwrap().scram;
+        for guess in 0..NETWORK_FAILURES_MAX {
+            logins.failed(&format!("name-{guess}"), HOME).await;
+        }
+        assert!(logins.scram("ben", HOME).await.unwrap() != ben);
+        assert!(logins.scram("ben", elsewhere).await.unwrap() == ben);
     }
 }

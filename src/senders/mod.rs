@@ -19,7 +19,7 @@ use std::net::IpAddr;
 
 pub use crate::config::senders::Policy;
 use crate::config::senders::{Proof, SendersConfig};
-use crate::domain::FaxNumber;
+use crate::domain::{FaxNumber, matches_pattern};
 use crate::store::SubmitLimits;
 pub use keys::{Fetch, KeySource};
 pub use logins::{LoginError, Logins};
@@ -83,6 +83,8 @@ impl Identity {
         SubmitLimits {
             faxes_per_hour: self.policy.faxes_per_hour,
             faxes_per_day: self.policy.faxes_per_day,
+            faxes_per_hour_each: self.policy.faxes_per_hour_each,
+            faxes_per_day_each: self.policy.faxes_per_day_each,
             pages_per_hour: self.policy.pages_per_hour,
             pages_per_day: self.policy.pages_per_day,
         }
@@ -149,22 +151,6 @@ impl Senders {
     }
 }
 
-/// `*@example.com`: `*` stands for any characters; upper and lower case are the same.
-pub fn matches_pattern(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.to_lowercase(), text.to_lowercase());
-    let mut pieces = pattern.split('*');
-    let first = pieces.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let Some(last) = pieces.next_back() else { return rest.is_empty() };
-    for piece in pieces {
-        match rest.find(piece) {
-            Some(at) => rest = &rest[at + piece.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,26 +193,6 @@ mod tests {
             let number: FaxNumber = number.parse().unwrap();
             assert_eq!(limited.may_fax(&number).is_ok(), allowed, "{number}");
             assert_eq!(free.may_fax(&number), Ok(()));
-        }
-    }
-
-    #[test]
-    fn a_star_stands_for_any_characters() {
-        for (pattern, text, expected) in [
-            ("*@example.com", "anna@example.com", true),
-            ("*@example.com", "anna@EXAMPLE.com", true),
-            ("*@example.com", "anna@sub.example.com", false),
-            ("*@example.com", "anna@example.com.evil.test", false),
-            ("*@*.example.com", "anna@sub.example.com", true),
-            ("copier-*@example.com", "copier-2@example.com", true),
-            ("copier-*@example.com", "copier-@example.com", true),
-            ("anna@example.com", "anna@example.com", true),
-            ("anna@example.com", "xanna@example.com", false),
-            ("*", "", true),
-            ("*@example.com", "", false),
-            ("a*a", "a", false),
-        ] {
-            assert_eq!(matches_pattern(pattern, text), expected, "{pattern} {text}");
         }
     }
 }

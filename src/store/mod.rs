@@ -129,8 +129,13 @@ pub trait Store: Send + Sync + 'static {
 
     // ---- who may submit
 
-    /// The limit that an identity has reached; none when it may submit one fax more.
-    async fn over_limit(&self, identity: &str, limits: &SubmitLimits) -> Result<Option<OverLimit>>;
+    /// The limit that an identity, or this reverse-path of it, has reached; none when it may submit one fax more.
+    async fn over_limit(
+        &self,
+        identity: &str,
+        reverse_path: Option<&str>,
+        limits: &SubmitLimits,
+    ) -> Result<Option<OverLimit>>;
 
     /// Adds an account, or replaces the one of its name.
     async fn put_account(&self, account: &Account) -> Result<()>;

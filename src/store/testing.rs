@@ -166,6 +166,8 @@ pub(crate) fn message(numbers: &[&str]) -> NewMessage {
         priority: 5,
         raw: document(id.to_string().as_bytes()),
         submitter: None,
+        held: false,
+        answer: None,
         faxes: numbers.iter().map(|number| fax(number)).collect(),
     }
 }

@@ -177,9 +177,11 @@ fn a_gateway_under_load_is_backed_up_and_restored_and_calls_nobody_twice() {
         let number = format!("+4144123450{number}");
         assert_eq!(received(&old_tray, &number).len(), received_pages(&elsewhere, &number), "{number}");
     }
-    // Reports that were owed at the backup went out from both, under one Message-ID.
+    // Reports that were owed at the backup went out from both, under one Message-ID. Of a fax that was in a call just then the
+    // restored gateway cannot know what the other one learned later, and says so.
     for (original, ids) in reports(&[sandbox.mailbox.clone(), elsewhere.join("mailbox")]) {
-        assert_eq!(ids.len(), 1, "{original}: {ids:?}");
+        let surely = ids.iter().filter(|id| !id.contains(".unknown@")).count();
+        assert!(surely <= 1 && ids.len() <= 2, "{original}: {ids:?}");
     }
     drop(running);
 

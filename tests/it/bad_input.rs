@@ -59,7 +59,7 @@ fn ten_thousand_recipients_get_what_the_limit_allows_and_a_reason_for_the_rest()
     let sandbox = Sandbox::start();
     let mut smtp = Smtp::connect(sandbox.smtp);
     smtp.say("EHLO client.test");
-    smtp.say("MAIL FROM:<>");
+    smtp.say("MAIL FROM:<anna@example.com>");
     let mut accepted = 0;
     for n in 0..10_000 {
         let reply = smtp.say(&format!("RCPT TO:<+9995550{n:04}@fax.local>"));

@@ -164,6 +164,7 @@ impl Issuer {
         Self { key, url }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the gateway under test judges tokens by the machine's clock")]
     fn token(&self, name: &str, changes: &[(&str, Value)]) -> String {
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let mut claims = json!({ "iss": "https://login.test/", "aud": "faxwell", "exp": now_s + 600, "email": name });
@@ -241,4 +242,21 @@ fn t3_a_token_lets_in_whose_keys_the_issuer_publishes_over_https() {
     wait_for("the page", || (received(&sandbox.tray, "+99910200").len() == 1).then_some(()));
     let trace = fs::read_to_string(sandbox.dir.path().join("log")).unwrap();
     assert!(!trace.contains(&issuer.token(anna, &[])[..40]), "no token stands in the log");
+}
+
+#[test]
+fn certificates_that_do_not_fit_are_found_before_the_gateway_starts() {
+    let certificates = Certificates::new();
+    let check = |key: &str| {
+        let example = faxwell().args(["config", "example"]).output().unwrap();
+        let file = certificates.path("faxwell.toml");
+        fs::write(&file, example.stdout).unwrap();
+        let mut command = faxwell();
+        command.args(["config", "check", "--config"]).arg(file);
+        command.env("FAXWELL_SMTP__TLS__CERT", certificates.path("server.pem"));
+        command.env("FAXWELL_SMTP__TLS__KEY", certificates.path(key)).output().unwrap()
+    };
+    assert_said(&check("server.key.pem"), 0, &[]);
+    assert_said(&check("client.key.pem"), 2, &["smtp.tls cannot be used", "cause: ", "fix: "]);
+    assert_said(&check("missing.key.pem"), 2, &["missing.key.pem", "fix: "]);
 }

@@ -19,5 +19,6 @@ mod receive;
 mod receive_end;
 mod received_mail;
 mod second_process;
+mod services;
 mod simulated_day;
 mod starting;

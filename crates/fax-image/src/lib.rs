@@ -7,7 +7,9 @@
 
 pub mod bitmap;
 pub mod codec;
+pub mod gray;
 pub mod tiff;
 
 pub use bitmap::{Bitmap, BitmapError, Ink};
+pub use gray::Gray;
 pub use tiff::Resolution;

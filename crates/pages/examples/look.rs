@@ -77,6 +77,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn cover() -> CoverFields {
     CoverFields {
         template: "plain".to_owned(),
+        source: None,
         to_name: Some("Anna Meier".to_owned()),
         to_company: Some("Meier & Söhne AG, 株式会社".to_owned()),
         to_number: "+41 44 123 45 67".to_owned(),

@@ -24,7 +24,7 @@ pub(crate) fn bind(tiffs: &[Vec<u8>], form: Bound) -> Result<Output> {
             None => tiff(tiffs, Profile::F)?.ok_or_else(|| damaged("the pages fit no profile of TIFF-F"))?,
         },
     };
-    Ok(Output { bytes, pages: Vec::new(), notes: Vec::new() })
+    Ok(Output { bytes, pages: Vec::new(), notes: Vec::new(), in_colour: 0, drawn_by: Vec::new() })
 }
 
 /// None when a page is not what the profile allows.

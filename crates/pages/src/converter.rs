@@ -1,28 +1,41 @@
-//! The gateway's side: starts a converter process for each order and draws the conclusion from how it ends.
+//! The gateway's side: keeps converter processes ready, gives each order to one and draws the conclusion from how it goes.
 //!
-//! The process gets an empty environment, three pipes and one request; it has so many seconds of wall time and may
-//! answer so many octets. Whatever else happens (a signal, an abort, no answer) is [`ErrorKind::Damaged`] of
-//! the part it was working on: the gateway lives on. Only a process that cannot be started at all is
-//! [`ErrorKind::Unavailable`]. Dropping the future kills the process.
+//! A process gets an empty environment and three pipes; it locks itself up before the first order comes. An order has so
+//! many seconds of wall time, and its answer so many octets. A process that ends without an answer may have been brought there by a
+//! document before, or by the machine: the order goes to a fresh process once more. The second time (or too much time or octets) it is
+//! [`ErrorKind::Damaged`] of the part it was working on: the gateway lives on. Only a process that cannot be started, or
+//! not locked up, is [`ErrorKind::Unavailable`]. Processes are replaced after some orders, and after every failure.
+//! Dropping the future kills the process.
 
 use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::Semaphore;
 
+use crate::cover;
+use crate::finish::COVER;
 use crate::formats::{Formats, Route};
 use crate::office::kind::is_locked_table;
 use crate::office::suite::Terms;
 use crate::office::{OfficeKind, Suite};
-use crate::order::{Bound, ConvertError, ConvertOrder, ErrorKind, FinishOrder, Order, Part, RestampOrder, Result};
-use crate::wire::{self, Answer, Job, PartHeader, Request};
+use crate::order::{
+    Bound, ConvertError, ConvertOrder, CoverFields, ErrorKind, FinishOrder, Order, Part, RestampOrder, Result,
+};
+use crate::process::{Ended, Process};
+use crate::wire::{self, Job, PartHeader, Request, Setup};
+
+/// What to do where the kernel cannot lock a process up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sandbox {
+    /// Such a process gets no document.
+    #[default]
+    Required,
+    /// It works with what can be had, and the log says so.
+    BestEffort,
+}
 
 /// What one converter process may take.
 #[derive(Debug, Clone)]
@@ -35,11 +48,22 @@ pub struct Limits {
     pub output_bytes: u64,
     /// Processes at once.
     pub processes: usize,
+    /// Orders of one process, at least 1: fewer cost time, more let what one document did to a process live longer.
+    pub orders: u32,
+    /// What to do without a lock.
+    pub sandbox: Sandbox,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { wall: Duration::from_secs(60), memory_bytes: 512 << 20, output_bytes: 256 << 20, processes: 2 }
+        Self {
+            wall: Duration::from_secs(60),
+            memory_bytes: 512 << 20,
+            output_bytes: 256 << 20,
+            processes: 2,
+            orders: 20,
+            sandbox: Sandbox::Required,
+        }
     }
 }
 
@@ -52,6 +76,10 @@ pub struct Converted {
     pub pages: Vec<String>,
     /// Remarks for the log: `logo.gif: first of 12 pictures`.
     pub notes: Vec<String>,
+    /// Pages that had to be drawn in colour before they were made black and white: slower, and less crisp.
+    pub in_colour: u32,
+    /// For each page what drew it, as people are told: `PDF`, `cover plain`; empty: nothing new was drawn.
+    pub drawn_by: Vec<String>,
     /// What of the converter process could not be locked up, on kernels without landlock or seccomp; none is right.
     pub unlocked: Option<String>,
 }
@@ -63,7 +91,7 @@ impl Converted {
     }
 }
 
-/// Starts converter processes. Cheap to clone; clones share the limit on processes.
+/// Keeps converter processes. Cheap to clone; clones share the processes and the limit on them.
 #[derive(Debug, Clone)]
 pub struct Converter {
     program: PathBuf,
@@ -71,25 +99,44 @@ pub struct Converter {
     limits: Limits,
     formats: Formats,
     slots: Arc<Semaphore>,
+    /// Processes that wait for an order; never more than there are slots.
+    ready: Arc<Mutex<Vec<Process>>>,
     crashes: Arc<AtomicU64>,
 }
-
-/// Standard error beyond this is dropped.
-const LOG_MAX_BYTES: u64 = 8 << 10;
-/// A process that has answered or been killed is gone within this.
-const REAP: Duration = Duration::from_secs(5);
 
 impl Converter {
     /// `program args…` must end up in [`crate::worker::main`].
     pub fn new(program: PathBuf, args: Vec<OsString>, limits: Limits) -> Self {
         let slots = Arc::new(Semaphore::new(limits.processes.max(1)));
-        Self { program, args, limits, formats: Formats::default(), slots, crashes: Arc::default() }
+        let formats = Formats::default();
+        Self { program, args, limits, formats, slots, ready: Arc::default(), crashes: Arc::default() }
     }
 
     /// With this policy instead of the default: no LibreOffice, no archives.
     #[must_use]
     pub fn with_formats(self, formats: Formats) -> Self {
         Self { formats, ..self }
+    }
+
+    /// What it makes pages of.
+    pub fn formats(&self) -> &Formats {
+        &self.formats
+    }
+
+    /// Starts as many processes as there may be, and learns whether they can be locked up. Answers what could not be.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`]: no process starts, or it cannot be locked up where it must.
+    pub async fn warm_up(&self) -> Result<Option<String>> {
+        let mut first = self.start().await?;
+        let locked = tokio::time::timeout(self.limits.wall, first.locked()).await;
+        let open = locked.map_err(|_| unavailable("the converter process does not come up"))??;
+        self.put_back(first);
+        for _ in 1..self.limits.processes {
+            let process = self.start().await?;
+            self.put_back(process);
+        }
+        Ok(open)
     }
 
     /// Processes that ended without an answer since the first of its clones was made.
@@ -117,7 +164,9 @@ impl Converter {
             }
         }
         order.parts = parts;
-        self.run(Order::Convert(order)).await.map(|converted| with_notes(converted, notes))
+        let mut converted = self.run(Order::Convert(order)).await?;
+        converted.notes.splice(0..0, notes);
+        Ok(converted)
     }
 
     /// The files of an archive instead of it.
@@ -147,9 +196,24 @@ impl Converter {
         Ok(())
     }
 
-    /// Pages as they are sent.
+    /// Pages as they are sent. A cover that cannot be drawn costs no fax: the plain one is drawn in its place, and a
+    /// remark says so.
     pub async fn finish(&self, order: FinishOrder) -> Result<Converted> {
-        self.run(Order::Finish(Box::new(order))).await
+        let plain = order.cover.as_ref().filter(|fields| fields.template != cover::PLAIN || fields.source.is_some());
+        let Some(fields) = plain else { return self.run(Order::Finish(Box::new(order))).await };
+        let name = fields.template.clone();
+        let plain = CoverFields { template: cover::PLAIN.to_owned(), source: None, ..fields.clone() };
+        let plain = FinishOrder { cover: Some(plain), ..order.clone() };
+        match self.run(Order::Finish(Box::new(order))).await {
+            Err(error) if error.part.as_deref() == Some(COVER) && error.kind != ErrorKind::Unavailable => {
+                let mut finished = self.run(Order::Finish(Box::new(plain))).await?;
+                let remark =
+                    format!("the plain cover stands in for \"{name}\", which cannot be drawn: {}", error.detail);
+                finished.notes.insert(0, remark);
+                Ok(finished)
+            }
+            other => other,
+        }
     }
 
     /// A fax with another header line on one of its pages.
@@ -167,206 +231,103 @@ impl Converter {
         Ok(self.run(Order::Bind { pages, form }).await?.bytes)
     }
 
-    /// Carries out one order in a process of its own.
+    /// Carries out one order.
     pub async fn run(&self, order: Order) -> Result<Converted> {
         let _slot = self.slots.acquire().await.map_err(|_| unavailable("the converter is closed"))?;
-        let frame = self.request(order)?;
-        let mut child = self.start()?;
-        let overhear = tokio::spawn(overhear(child.stderr.take()));
-        let mut part = None;
-        let talk = listen(&mut child, frame, self.limits.output_bytes, &mut part);
-        let heard = tokio::time::timeout(self.limits.wall, talk).await;
-        let error = match heard {
-            Ok(Ok(Some(Ok(converted)))) => {
-                reap(&mut child).await;
-                return Ok(converted);
-            }
-            // Its own words: it knows whose fault it was.
-            Ok(Ok(Some(Err(error)))) => match part.take() {
-                Some(part) => error.of(&part),
-                None => error,
-            },
-            Ok(Ok(None)) => {
-                let status = reap(&mut child).await;
-                let log = said(overhear).await;
-                self.crashes.fetch_add(1, Ordering::Relaxed);
-                return Err(ConvertError { log: log.clone(), ..name(ended(status, &log, &self.limits), part) });
-            }
-            Ok(Err(error)) if error.kind() == wire::TOO_LARGE => {
-                let mib = self.limits.output_bytes >> 20;
-                name(ConvertError::new(ErrorKind::TooLarge, format!("its pages take more than {mib} MiB")), part)
-            }
-            Ok(Err(error)) => unavailable(format!("the pipe to the converter broke: {error}")),
-            Err(_) => name(too_long(&self.limits), part),
+        let frame = request(order)?;
+        let mut process = match self.take_ready() {
+            Some(process) => process,
+            None => self.start().await?,
         };
-        let _ = child.start_kill();
-        reap(&mut child).await;
-        let log = said(overhear).await;
-        Err(ConvertError { log, ..error })
-    }
-
-    fn start(&self) -> Result<Child> {
-        Command::new(&self.program)
-            .args(&self.args)
-            .env_clear()
-            // One arena: each further one reserves 64 MiB of the address space that we limit.
-            .env("MALLOC_ARENA_MAX", "1")
-            // One page at a time needs no pools; processes run side by side instead.
-            .env("RAYON_NUM_THREADS", "1")
-            .env("STYLO_THREADS", "1")
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| unavailable(format!("cannot start {}: {error}", self.program.display())))
-    }
-
-    fn request(&self, order: Order) -> Result<Vec<u8>> {
-        let (job, blobs) = match order {
-            Order::Convert(ConvertOrder { paper, quality, max_pages, body, parts }) => {
-                let mut blobs = Vec::new();
-                let parts = parts
-                    .into_iter()
-                    .map(|part| {
-                        let (header, bytes) = PartHeader::split(part);
-                        blobs.push(bytes);
-                        header
-                    })
-                    .collect();
-                (Job::Convert { paper, quality, max_pages, body, parts }, blobs)
-            }
-            Order::Finish(order) => {
-                let FinishOrder { paper, quality, max_pages, document, cover, header } = *order;
-                let cover = cover.map(Box::new);
-                (Job::Finish { paper, quality, max_pages, cover, header }, document.into_iter().collect())
-            }
-            Order::Restamp(order) => {
-                let RestampOrder { document, page, header } = *order;
-                (Job::Restamp { page, header }, vec![document])
-            }
-            Order::Thumbnail { tiff, page, width_px } => (Job::Thumbnail { page, width_px }, vec![tiff]),
-            Order::Bind { pages, form } => (Job::Bind { form }, pages),
-            Order::Unpack(part) => (Job::Unpack { name: part.name }, vec![part.bytes]),
-        };
-        let cpu_s = self.limits.wall.as_secs().max(1);
-        let request = Request { memory_bytes: self.limits.memory_bytes, cpu_s, job };
-        let blobs: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
-        wire::encode(&request, &blobs).map_err(|error| ConvertError::new(ErrorKind::TooLarge, error.to_string()))
-    }
-}
-
-/// What was heard at last: none when the process ended without an answer.
-type Heard = Option<Result<Converted>>;
-
-async fn listen(
-    child: &mut Child,
-    frame: Vec<u8>,
-    output_bytes: u64,
-    part: &mut Option<String>,
-) -> std::io::Result<Heard> {
-    let pipes = child.stdin.take().zip(child.stdout.take());
-    let (mut stdin, mut stdout) = pipes.expect("both pipes were asked for and are taken once");
-    let speak = async {
-        // A process that died before it read everything shows in how it ended; its pipe says nothing more.
-        let _ = stdin.write_all(&frame).await;
-        let _ = stdin.flush().await;
-        drop(frame);
-        // Kept open: the process takes the end of its input for the end of the gateway.
-        std::future::pending::<std::convert::Infallible>().await
-    };
-    let hear = async {
-        let mut left = output_bytes;
-        let mut unlocked = None;
+        let mut crashed_before = false;
         loop {
-            let (answer, mut blobs) = match wire::read_async::<Answer>(&mut stdout, left).await {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return Ok(None),
-                // In the middle of a frame: how the process ended tells why.
-                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            // Progress counts too: a process gone wrong must not talk for ever.
-            left = left.saturating_sub(64 + blobs.iter().map(|blob| blob.len() as u64).sum::<u64>());
-            match answer {
-                Answer::Locked { open } => {
-                    if let Some(open) = &open {
-                        tracing::error!(open, "the converter process is NOT locked up: documents can do more harm");
+            match process.carry_out(&frame, &self.limits).await {
+                Ended::Answered(answer) => {
+                    let tidy = answer.as_ref().map_or_else(|error| error.kind != ErrorKind::Damaged, |_| true);
+                    if tidy && process.may_go_on(&self.limits) {
+                        self.put_back(process);
+                    } else {
+                        drop(process);
+                        // The next order finds one that is ready; when none starts, that order says so.
+                        if let Ok(fresh) = self.start().await {
+                            self.put_back(fresh);
+                        }
                     }
-                    unlocked = open;
+                    return answer;
                 }
-                Answer::Working { part: now } => *part = Some(now),
-                Answer::Failed { error } => return Ok(Some(Err(error))),
-                Answer::Done { pages, notes } => {
-                    let bytes = blobs.pop().unwrap_or_default();
-                    return Ok(Some(Ok(Converted { bytes, pages, notes, unlocked })));
+                Ended::Crashed(error) => {
+                    self.crashes.fetch_add(1, Ordering::Relaxed);
+                    if crashed_before {
+                        return Err(error);
+                    }
+                    tracing::warn!(%error, "a converter process ended without an answer; another one tries once more");
+                    crashed_before = true;
+                    process = self.start().await?;
                 }
             }
         }
+    }
+
+    /// One that is alive.
+    fn take_ready(&self) -> Option<Process> {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(mut process) = ready.pop() {
+            if process.is_alive() {
+                return Some(process);
+            }
+        }
+        None
+    }
+
+    fn put_back(&self, process: Process) {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        if ready.len() < self.limits.processes.max(1) {
+            ready.push(process);
+        }
+    }
+
+    async fn start(&self) -> Result<Process> {
+        let setup = Setup::Documents {
+            memory_bytes: self.limits.memory_bytes,
+            cpu_s: self.limits.wall.as_secs().max(1),
+            requests_max: self.limits.orders.max(1),
+        };
+        Process::start(&self.program, &self.args, &setup, self.limits.sandbox).await
+    }
+}
+
+/// The frame of an order.
+fn request(order: Order) -> Result<Vec<u8>> {
+    let (job, blobs) = match order {
+        Order::Convert(ConvertOrder { paper, quality, max_pages, body, inline, parts }) => {
+            let (inline, mut blobs): (_, Vec<_>) =
+                inline.into_iter().map(|one| ((one.id, one.name), one.bytes)).unzip();
+            let parts = parts
+                .into_iter()
+                .map(|part| {
+                    let (header, bytes) = PartHeader::split(part);
+                    blobs.push(bytes);
+                    header
+                })
+                .collect();
+            (Job::Convert { paper, quality, max_pages, body, inline, parts }, blobs)
+        }
+        Order::Finish(order) => {
+            let FinishOrder { paper, quality, max_pages, document, cover, header } = *order;
+            let cover = cover.map(Box::new);
+            (Job::Finish { paper, quality, max_pages, cover, header }, document.into_iter().collect())
+        }
+        Order::Restamp(order) => {
+            let RestampOrder { document, page, header } = *order;
+            (Job::Restamp { page, header }, vec![document])
+        }
+        Order::Thumbnail { tiff, page, width_px } => (Job::Thumbnail { page, width_px }, vec![tiff]),
+        Order::Bind { pages, form } => (Job::Bind { form }, pages),
+        Order::Unpack(part) => (Job::Unpack { name: part.name }, vec![part.bytes]),
     };
-    tokio::select! {
-        heard = hear => heard,
-        never = speak => match never {},
-    }
-}
-
-/// The first [`LOG_MAX_BYTES`] of standard error. The rest is read and dropped: a process whose pipe is closed would
-/// fail at saying more.
-async fn overhear(stderr: Option<ChildStderr>) -> Vec<u8> {
-    let mut log = Vec::new();
-    if let Some(mut pipe) = stderr {
-        let _ = (&mut pipe).take(LOG_MAX_BYTES).read_to_end(&mut log).await;
-        let _ = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
-    }
-    log
-}
-
-async fn said(overhear: tokio::task::JoinHandle<Vec<u8>>) -> String {
-    let log = tokio::time::timeout(REAP, overhear).await.ok().and_then(std::result::Result::ok).unwrap_or_default();
-    String::from_utf8_lossy(&log).into_owned()
-}
-
-async fn reap(child: &mut Child) -> Option<ExitStatus> {
-    tokio::time::timeout(REAP, child.wait()).await.ok()?.ok()
-}
-
-fn with_notes(mut converted: Converted, mut notes: Vec<String>) -> Converted {
-    notes.append(&mut converted.notes);
-    Converted { notes, ..converted }
-}
-
-/// The conclusion from a process that ended without an answer.
-fn ended(status: Option<ExitStatus>, log: &str, limits: &Limits) -> ConvertError {
-    const SIGXCPU: i32 = 24;
-    let out_of_memory = log.contains("memory allocation of");
-    match status.map(|status| (status.signal(), status.code())) {
-        Some((Some(SIGXCPU), _)) => too_long(limits),
-        _ if out_of_memory => {
-            let mib = limits.memory_bytes >> 20;
-            ConvertError::new(ErrorKind::Damaged, format!("needs more than {mib} MiB of memory"))
-        }
-        Some((Some(signal), _)) => {
-            ConvertError::new(ErrorKind::Damaged, format!("the converter crashed on it (signal {signal})"))
-        }
-        Some((None, Some(code))) => {
-            ConvertError::new(ErrorKind::Damaged, format!("the converter gave up on it (exit code {code})"))
-        }
-        _ => ConvertError::new(ErrorKind::Damaged, "the converter ended without an answer"),
-    }
-}
-
-fn too_long(limits: &Limits) -> ConvertError {
-    ConvertError::new(ErrorKind::Damaged, format!("needs more than {} s", limits.wall.as_secs_f32()))
-}
-
-fn name(error: ConvertError, part: Option<String>) -> ConvertError {
-    match part {
-        Some(part) => error.of(&part),
-        // Not even the first part was begun: the order never got through, and no document is to blame.
-        None if error.kind == ErrorKind::Damaged => ConvertError { kind: ErrorKind::Unavailable, ..error },
-        None => error,
-    }
+    let request = Request { job };
+    let blobs: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
+    wire::encode(&request, &blobs).map_err(|error| ConvertError::new(ErrorKind::TooLarge, error.to_string()))
 }
 
 fn unavailable(detail: impl Into<String>) -> ConvertError {

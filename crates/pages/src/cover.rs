@@ -1,21 +1,34 @@
-//! The cover page: a template in `templates/page/`, its fields, the mail's text below.
+//! The cover page: a template, its fields, the mail's text below.
 //!
-//! Templates are HTML with `{{field}}` (escaped), `{{&field}}` (HTML that this module made) and `{{#field}}…{{/field}}` (only
-//! when the field has a value). To add a cover: one file there and one line in [`TEMPLATES`].
+//! Templates are HTML and CSS: see `template`. Some ship in `templates/page/`; operators bring their own, which come with the
+//! order because the locked process opens no files. To ship another: one file there and one line in [`SHIPPED`].
+
+mod template;
 
 use fax_image::Bitmap;
 
 use crate::fonts::Fonts;
-use crate::layout::{self, BLOCKS_CSS, Sheet};
+use crate::layout::{self, BLOCKS_CSS, Content, Sheet};
 use crate::order::{ConvertError, CoverFields, ErrorKind, Result, Text};
 use crate::parts::html;
+use crate::pictures;
+use template::Template;
+
+pub use template::{FIELDS, Problem, TEMPLATE_MAX_BYTES, check};
+
+/// The cover that is drawn when another cannot be.
+pub const PLAIN: &str = "plain";
 
 /// Covers by name.
-const TEMPLATES: &[(&str, &str)] = &[("plain", include_str!("../../../templates/page/plain.html"))];
+const SHIPPED: &[(&str, &str)] = &[
+    (PLAIN, include_str!("../../../templates/page/plain.html")),
+    ("formal", include_str!("../../../templates/page/formal.html")),
+    ("confidential", include_str!("../../../templates/page/confidential.html")),
+];
 
-/// Names of the covers that there are.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    TEMPLATES.iter().map(|(name, _)| *name)
+/// Names and templates of the covers that ship, the plain one first.
+pub fn shipped() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SHIPPED.iter().copied()
 }
 
 /// The cover's pages: one, or more when the mail's text is long. `total` pages the whole fax has.
@@ -26,11 +39,13 @@ pub(crate) fn pages(
     sheet: &Sheet,
     fonts: &Fonts,
 ) -> Result<Vec<Bitmap>> {
-    let Some((_, template)) = TEMPLATES.iter().find(|(name, _)| *name == fields.template) else {
-        let known: Vec<_> = TEMPLATES.iter().map(|(name, _)| *name).collect();
+    let shipped = || SHIPPED.iter().find(|(name, _)| *name == fields.template).map(|(_, source)| *source);
+    let Some(source) = fields.source.as_deref().or_else(shipped) else {
+        let known: Vec<_> = SHIPPED.iter().map(|(name, _)| *name).collect();
         let detail = format!("there is no cover \"{}\"; there are: {}", fields.template, known.join(", "));
         return Err(ConvertError::new(ErrorKind::Unsupported, detail));
     };
+    let template = Template::read(source)?;
     let note = match &fields.note {
         Some(Text::Plain(text)) => text.clone(),
         // On a cover the words count; the layout of an HTML mail would fight with the cover's.
@@ -40,9 +55,17 @@ pub(crate) fn pages(
     fonts.check(&note).map_err(|why| ConvertError::new(ErrorKind::Unsupported, why))?;
     let note_html = if note.trim().is_empty() { String::new() } else { layout::blocks(&note, pages_max)? };
     let values = values(fields, total);
-    let shown = values.iter().map(|(_, value)| value.as_str()).chain([note.as_str()]).collect::<Vec<_>>().join(" ");
-    let html = fill(template, &values, &note_html);
-    layout::draw(sheet, &html, BLOCKS_CSS, &shown, pages_max, fonts)
+    // The template's own words need fonts too.
+    let shown = values.iter().map(|(_, value)| value.as_str()).chain([note.as_str(), source]);
+    let shown = shown.collect::<Vec<_>>().join(" ");
+    let filled = template.fill(|name| value(&values, name), &note_html);
+    let (filled, pictures) = pictures::find(&filled, &[]);
+    let content = Content { html: &filled, css: BLOCKS_CSS, shown: &shown, pictures: &pictures };
+    layout::draw(sheet, &content, pages_max, fonts)
+}
+
+fn value(values: &[(&'static str, String)], name: &str) -> String {
+    values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()).unwrap_or_default()
 }
 
 /// Longest value shown of a field, characters.
@@ -74,28 +97,6 @@ fn values(fields: &CoverFields, total: u32) -> Vec<(&'static str, String)> {
     values
 }
 
-fn fill(template: &str, values: &[(&'static str, String)], note: &str) -> String {
-    let value = |name: &str| values.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value.as_str());
-    let mut filled = String::with_capacity(template.len() + note.len());
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once("{{") {
-        filled.push_str(before);
-        let (tag, after) = after.split_once("}}").unwrap_or((after, ""));
-        rest = after;
-        match tag.as_bytes().first() {
-            Some(b'#') if value(&tag[1..]).is_empty() => {
-                let end = format!("{{{{/{}}}}}", &tag[1..]);
-                rest = rest.split_once(end.as_str()).map_or("", |(_, after)| after);
-            }
-            Some(b'#' | b'/') => {}
-            Some(b'&') => filled.push_str(note),
-            _ => filled.push_str(&layout::escape(value(tag))),
-        }
-    }
-    filled.push_str(rest);
-    filled
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,10 +109,21 @@ mod tests {
             subject: "{{from}} {{&note}}".to_owned(),
             ..CoverFields::default()
         };
-        let html = fill(TEMPLATES[0].1, &values(&fields, 3), "<p>note</p>");
+        let values = values(&fields, 3);
+        let html = Template::read(SHIPPED[0].1).unwrap().fill(|name| value(&values, name), "<p>note</p>");
         assert!(html.contains("<td>&lt;b&gt;Anna &amp; Co&lt;/b&gt;</td>"), "{html}");
         assert!(html.contains("<b>{{from}} {{&amp;note}}</b>"), "a value is never a template: {html}");
         assert!(html.contains("3, this one included") && !html.contains("Reference") && !html.contains("{{#"));
         assert_eq!(html.matches("<p>note</p>").count(), 1);
+    }
+
+    #[test]
+    fn every_cover_that_ships_is_right_and_every_field_has_a_value() {
+        for (name, source) in SHIPPED {
+            assert_eq!(check(source), [], "{name}");
+        }
+        let values = values(&CoverFields::default(), 1);
+        let known: Vec<_> = FIELDS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(values.iter().map(|(name, _)| *name).collect::<Vec<_>>(), known);
     }
 }

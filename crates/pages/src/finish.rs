@@ -10,7 +10,7 @@ use crate::worker::{Output, Progress};
 use crate::{cover, tiff_f};
 
 /// How errors and page lists call them.
-const COVER: &str = "cover page";
+pub(crate) const COVER: &str = "cover page";
 const DOCUMENT: &str = "pages of the document";
 
 pub(crate) fn finish(order: FinishOrder, fonts: &Fonts, progress: &mut Progress<'_>) -> Result<Output> {
@@ -49,7 +49,9 @@ pub(crate) fn finish(order: FinishOrder, fonts: &Fonts, progress: &mut Progress<
         writer.add(page, part)?;
     }
     let (bytes, pages) = writer.finish()?;
-    Ok(Output { bytes, pages, notes: fonts.remark().into_iter().collect() })
+    let cover = order.cover.as_ref().map_or_else(String::new, |fields| format!("cover {}", fields.template));
+    let drawn_by = pages.iter().map(|part| if part == COVER { cover.clone() } else { String::new() }).collect();
+    Ok(Output { bytes, pages, notes: fonts.remark().into_iter().collect(), in_colour: 0, drawn_by })
 }
 
 /// The cover tells the number of pages, its own among them, and that number can change how many it has: so it is
@@ -91,13 +93,13 @@ pub(crate) fn restamp(tiff: &[u8], page: u32, header: &HeaderLine, fonts: &Fonts
     let stamped = stamp.restamp(index, reader.page(index)?)?;
     let bytes = reader.with_page(index, &stamped)?;
     let pages = vec![DOCUMENT.to_owned(); total];
-    Ok(Output { bytes, pages, notes: fonts.remark().into_iter().collect() })
+    Ok(Output { bytes, pages, notes: fonts.remark().into_iter().collect(), in_colour: 0, drawn_by: Vec::new() })
 }
 
 /// PNG of a page (from 1).
 pub(crate) fn thumbnail(tiff: &[u8], page: u32, width_px: u32) -> Result<Output> {
     let bytes = tiff_f::thumbnail(tiff, page, width_px)?;
-    Ok(Output { bytes, pages: Vec::new(), notes: Vec::new() })
+    Ok(Output { bytes, pages: Vec::new(), notes: Vec::new(), in_colour: 0, drawn_by: Vec::new() })
 }
 
 /// Collects finished pages: kept coded, so that 200 pages take 200 strips and not 200 bitmaps.

@@ -157,6 +157,11 @@ impl Fonts {
         Self { shelf, lacking: RefCell::default() }
     }
 
+    /// The next order's remarks are its own.
+    pub(crate) fn forget(&self) {
+        self.lacking.borrow_mut().clear();
+    }
+
     /// The fonts for a text; none are there for want of the package: an error that names it.
     pub(crate) fn choose(&self, text: &str) -> Result<Chosen, String> {
         let mut wanted = [false; FAMILIES.len() + 1];

@@ -4,8 +4,9 @@
 use fax_image::Bitmap;
 
 use crate::fonts::Fonts;
-use crate::layout::{self, Sheet};
+use crate::layout::{self, Content, Sheet};
 use crate::order::{HeaderLine, Quality, Result, damaged};
+use crate::pictures::Pictures;
 use crate::size::rows_per_mm;
 
 /// Height of the band that the line takes at the top of the page: 3 mm of text between 1 mm of white.
@@ -70,7 +71,8 @@ impl<'a> Stamp<'a> {
         lines.for_each(|page| line(self.header, page, self.total, self.band_mm, &mut html, &mut shown));
         html.push_str("</body></html>");
         let sheet = Sheet::strip(self.band_mm * f64::from(count), self.rows * count, self.quality);
-        let drawn = layout::draw(&sheet, &html, CSS, &shown, 1, self.fonts)?;
+        let content = Content { html: &html, css: CSS, shown: &shown, pictures: &Pictures::default() };
+        let drawn = layout::draw(&sheet, &content, 1, self.fonts)?;
         let [sheet] = <[Bitmap; 1]>::try_from(drawn).map_err(|_| damaged("the header line does not fit"))?;
         Ok(sheet)
     }

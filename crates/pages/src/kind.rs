@@ -112,6 +112,9 @@ fn signature(head: &[u8]) -> Option<Option<Kind>> {
     if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP") {
         return Some(Some(Kind::WebP));
     }
+    if is_heif(head) {
+        return Some(None);
+    }
     // "BM" begins many an English text: take it only with the header's reserved zeros.
     if head.starts_with(b"BM") && head.get(6..10) == Some(&[0; 4]) {
         return Some(Some(Kind::Bmp));
@@ -120,6 +123,22 @@ fn signature(head: &[u8]) -> Option<Option<Kind>> {
     let offset = window.windows(5).position(|w| w == b"%PDF-")?;
     // A text that talks about "%PDF-" is no PDF: before the header only rubbish is tolerated.
     (offset == 0 || !looks_like_text(&window[..offset])).then_some(Some(Kind::Pdf))
+}
+
+/// ISO/IEC 23008-12: a box "ftyp" with one of the brands of still pictures.
+fn is_heif(head: &[u8]) -> bool {
+    const BRANDS: &[&[u8]] = &[b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif"];
+    head.get(4..8) == Some(b"ftyp") && head.get(8..12).is_some_and(|brand| BRANDS.contains(&brand))
+}
+
+/// What people are told about a document without a converter, when more can be said than that.
+///
+/// HEIC: its decoders are large, in C++ and fed by strangers; telephones send JPEG when they are asked to.
+pub(crate) fn remedy(head: &[u8]) -> Option<&'static str> {
+    is_heif(head).then_some(
+        "pictures in HEIC or AVIF are not read; fix: send it as JPEG or PDF (on an iPhone: Settings, Camera, Formats, Most \
+         Compatible)",
+    )
 }
 
 /// No zero octets (or a UTF-16 mark), few control characters.
@@ -159,6 +178,8 @@ mod tests {
             ),
             ("application/x-msdownload", "setup.exe", b"MZ\x90", None),
             ("application/octet-stream", "picture.webp", b"RIFF\0\0\0\0WEBPVP8 ", Some(Kind::WebP)),
+            ("application/octet-stream", "photo", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", None),
+            ("application/octet-stream", "film.mp4", b"\0\0\0\x18ftypisom\0\0\0\0", None),
             ("application/octet-stream", "", b"", None),
         ] {
             assert_eq!(kind_of(media, name, head), expected, "{media} {name}");

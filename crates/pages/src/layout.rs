@@ -14,12 +14,19 @@ use fulgur::engine::Engine;
 use crate::fonts::{Chosen, Fonts};
 use crate::order::{ConvertError, ErrorKind, Paper, Quality, Result, damaged};
 use crate::parts::pdf;
+use crate::pictures::Pictures;
 use crate::size::{Placement, Turned, WIDTH_PX, height_mm, page_rows};
 
 /// T.4 §2: the scan line is 215 mm.
 const WIDTH_MM: f32 = 215.0;
+/// CSS 2.2 §4.3.2: 96 pixels to the inch.
+const PX_PER_MM: f32 = 96.0 / 25.4;
+/// Wider than twice the page is no layout for paper: text would be too small to read.
+const SHRINK_MAX: f32 = 2.0;
 /// Longest block of text: beyond this a line is cut at a space, before the engine's trouble with long runs begins.
 const BLOCK_MAX_CHARS: usize = 2000;
+/// Quotes deeper than this get no more bars.
+const QUOTE_MAX_DEPTH: usize = 6;
 /// Most characters that fit on one line of a page in the smallest type used, to refuse a book before laying it out.
 const LINE_MAX_CHARS: usize = 250;
 /// Most lines that fit on the longest page in the smallest type used.
@@ -33,6 +40,8 @@ pub(crate) struct Sheet {
     quality: Quality,
     /// Top, right, bottom, left.
     margin_mm: [f32; 4],
+    /// Everything is laid out on a sheet so many times larger and drawn that much smaller, 1 to [`SHRINK_MAX`].
+    shrink: f32,
 }
 
 impl Sheet {
@@ -43,12 +52,22 @@ impl Sheet {
             rows: page_rows(paper, quality),
             quality,
             margin_mm: [15.0, 18.0, 15.0, 18.0],
+            shrink: 1.0,
         }
     }
 
     /// A strip without margins, for the header line.
     pub(crate) fn strip(height_mm: f64, rows: u32, quality: Quality) -> Self {
-        Self { height_mm, rows, quality, margin_mm: [0.0; 4] }
+        Self { height_mm, rows, quality, margin_mm: [0.0; 4], shrink: 1.0 }
+    }
+
+    /// The same sheet with room for something so many pixels wide; how much smaller all of it gets.
+    fn with_room_for(self, width_px: f32) -> Self {
+        let [_, right, _, left] = self.margin_mm;
+        let room_px = (WIDTH_MM - left - right) * PX_PER_MM;
+        // A pixel more is a rounded border.
+        let shrink = if width_px > room_px + 1.0 { (width_px / room_px).min(SHRINK_MAX) } else { 1.0 };
+        Self { shrink, ..self }
     }
 
     fn place(&self) -> Placement {
@@ -56,38 +75,75 @@ impl Sheet {
     }
 }
 
-/// Lays the body of an HTML document out and draws its pages. `text` is what it shows: the fonts are chosen by it.
-pub(crate) fn draw(
-    sheet: &Sheet,
-    html: &str,
-    css: &str,
-    text: &str,
-    pages_max: u32,
-    fonts: &Fonts,
-) -> Result<Vec<Bitmap>> {
-    let chosen = fonts.choose(text).map_err(|fix| ConvertError::new(ErrorKind::Unavailable, fix))?;
-    let pdf = lay_out(sheet, html, css, &chosen)?;
+/// What goes onto the sheets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Content<'a> {
+    pub html: &'a str,
+    pub css: &'a str,
+    /// Every character that may show: the fonts are chosen by it.
+    pub shown: &'a str,
+    pub pictures: &'a Pictures,
+}
+
+/// Lays the body of an HTML document out and draws its pages.
+pub(crate) fn draw(sheet: &Sheet, content: &Content<'_>, pages_max: u32, fonts: &Fonts) -> Result<Vec<Bitmap>> {
+    let chosen = fonts.choose(content.shown).map_err(|fix| ConvertError::new(ErrorKind::Unavailable, fix))?;
+    let pdf = lay_out(sheet, content, &chosen)?;
     pdf::draw_exact(pdf, &sheet.place(), sheet.quality, pages_max, fonts)
 }
 
-fn lay_out(sheet: &Sheet, html: &str, css: &str, chosen: &Chosen) -> Result<Vec<u8>> {
+/// As [`draw`], for layouts made for screens: what is wider than the page is made smaller as a whole. Answers by how much, in
+/// percent.
+pub(crate) fn draw_to_fit(
+    sheet: &Sheet,
+    content: &Content<'_>,
+    pages_max: u32,
+    fonts: &Fonts,
+) -> Result<(Vec<Bitmap>, Option<u32>)> {
+    let chosen = fonts.choose(content.shown).map_err(|fix| ConvertError::new(ErrorKind::Unavailable, fix))?;
+    let fitting = sheet.with_room_for(width_px(sheet, content, &chosen)?);
+    let pdf = lay_out(&fitting, content, &chosen)?;
+    let pages = pdf::draw_exact(pdf, &sheet.place(), sheet.quality, pages_max, fonts)?;
+    let percent = (fitting.shrink > 1.0).then(|| (100.0 / fitting.shrink).round() as u32);
+    Ok((pages, percent))
+}
+
+/// How far to the right anything reaches that begins on the page.
+fn width_px(sheet: &Sheet, content: &Content<'_>, chosen: &Chosen) -> Result<f32> {
+    let [_, right, _, left] = sheet.margin_mm;
+    let room_px = (WIDTH_MM - left - right) * PX_PER_MM;
+    let engine = engine(sheet, content, chosen);
+    let laid_out = std::panic::catch_unwind(AssertUnwindSafe(|| engine.layout(content.html)))
+        .map_err(|_| damaged("the layout engine stumbled over it"))?
+        .map_err(|error| damaged(format!("it cannot be laid out: {error}")))?;
+    let fragments = laid_out.geometry.values().flat_map(|node| &node.fragments);
+    let begins_here = fragments.filter(|f| (0.0..room_px).contains(&f.x.to_f32()));
+    Ok(begins_here.map(|f| f.x.to_f32() + f.width.to_f32()).fold(0.0, f32::max))
+}
+
+fn lay_out(sheet: &Sheet, content: &Content<'_>, chosen: &Chosen) -> Result<Vec<u8>> {
+    let engine = engine(sheet, content, chosen);
+    std::panic::catch_unwind(AssertUnwindSafe(|| engine.render(content.html)))
+        .map_err(|_| damaged("the layout engine stumbled over it"))?
+        .map_err(|error| damaged(format!("it cannot be laid out: {error}")))
+}
+
+fn engine(sheet: &Sheet, content: &Content<'_>, chosen: &Chosen) -> Engine {
     let mut assets = AssetBundle::new();
     assets.fonts.clone_from(&chosen.files);
+    content.pictures.add_to(&mut assets);
     // Whatever a document asks for, only these fonts are there, and a text without a font would not be seen at all.
     assets.add_css(format!(
-        "html,body{{margin:0;padding:0}} *{{font-family:{} !important}} .mono,.mono *,pre,code,tt{{font-family:{} !important}} {css}",
-        chosen.stack, chosen.mono_stack
+        "html,body{{margin:0;padding:0}} *{{font-family:{} !important}} .mono,.mono *,pre,code,tt{{font-family:{} !important}} {} {}",
+        chosen.stack, chosen.mono_stack, content.pictures.css(), content.css
     ));
-    let [top, right, bottom, left] = sheet.margin_mm.map(|mm| mm * 72.0 / 25.4);
-    let engine = Engine::builder()
-        .page_size(PageSize::custom(WIDTH_MM, sheet.height_mm as f32))
+    let [top, right, bottom, left] = sheet.margin_mm.map(|mm| mm * sheet.shrink * 72.0 / 25.4);
+    Engine::builder()
+        .page_size(PageSize::custom(WIDTH_MM * sheet.shrink, sheet.height_mm as f32 * sheet.shrink))
         .margin(Margin { top, right, bottom, left })
         .assets(assets)
         .system_fonts(false)
-        .build();
-    std::panic::catch_unwind(AssertUnwindSafe(|| engine.render(html)))
-        .map_err(|_| damaged("the layout engine stumbled over it"))?
-        .map_err(|error| damaged(format!("it cannot be laid out: {error}")))
+        .build()
 }
 
 /// Characters that an HTML document must not take literally.
@@ -99,6 +155,7 @@ pub(crate) fn escape(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
             c if is_invisible(c) => {}
             c => escaped.push(c),
         }
@@ -141,23 +198,34 @@ pub(crate) const BLOCKS_CSS: &str = "
     .text.mono { font-size: 10pt; line-height: 1.25 }
     .text p { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; orphans: 1; widows: 1 }
     .text p.rtl { direction: rtl; text-align: right }
+    .text .quote { border-left: 1.2pt solid #000; padding-left: 1.6mm }
     .newpage { break-after: page; height: 0 }
 ";
 
 fn block(line: &str, html: &mut String) {
+    let depth = quote_depth(line);
     let line = expand_tabs(line);
     let mut rest = line.as_str();
     loop {
         let (now, later) = cut(rest);
         let escaped = escape(now);
+        (0..depth).for_each(|_| html.push_str("<div class=\"quote\">"));
         html.push_str(if is_rtl(now) { "<p class=\"rtl\">" } else { "<p>" });
         html.push_str(if escaped.trim().is_empty() { "&nbsp;" } else { escaped.as_str() });
         html.push_str("</p>");
+        (0..depth).for_each(|_| html.push_str("</div>"));
         if later.is_empty() {
             return;
         }
         rest = later;
     }
+}
+
+/// How often a line is quoted (RFC 3676 §4.5; many write spaces between the signs). The signs stay: not every `>` is one.
+fn quote_depth(line: &str) -> usize {
+    let signs = line.find(|c| c != '>' && c != ' ').unwrap_or(line.len());
+    let starts = line.starts_with('>');
+    if starts { line[..signs].matches('>').count().min(QUOTE_MAX_DEPTH) } else { 0 }
 }
 
 /// At most [`BLOCK_MAX_CHARS`], cut after a space when there is one near the end.
@@ -244,6 +312,14 @@ mod tests {
         ] {
             assert_eq!(has_columns(text), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn quotes_have_a_bar_for_each_depth_and_keep_their_signs() {
+        for (line, depth) in [("> a", 1), (">> a", 2), ("> > a", 2), ("a > b", 0), (">>>>>>>>>>>> a", 6), ("", 0)] {
+            assert_eq!(quote_depth(line), depth, "{line}");
+        }
+        assert!(blocks(">> a", 1).unwrap().contains("<div class=\"quote\"><p>&gt;&gt; a</p></div></div>"));
     }
 
     #[test]

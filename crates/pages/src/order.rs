@@ -42,6 +42,17 @@ pub struct Part {
     pub bytes: Vec<u8>,
 }
 
+/// A picture that an HTML text shows by `cid:` (RFC 2392).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inline {
+    /// Its `Content-ID` without angle brackets.
+    pub id: String,
+    /// File name as the sender sees it: errors name it.
+    pub name: String,
+    /// Decoded octets.
+    pub bytes: Vec<u8>,
+}
+
 /// Text that was decoded before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -72,6 +83,8 @@ pub struct ConvertOrder {
     pub max_pages: u32,
     /// The mail's text, when it gets pages of its own; it comes first.
     pub body: Option<Text>,
+    /// The pictures that the text, when it is HTML, shows in their places.
+    pub inline: Vec<Inline>,
     /// The attachments in the order of the mail.
     pub parts: Vec<Part>,
 }
@@ -79,8 +92,11 @@ pub struct ConvertOrder {
 /// What the cover page shows. Never holds post-dial digits, PINs or anybody else's number (RFC 3965 §5.2.3).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CoverFields {
-    /// The template: `plain`.
+    /// The template's name: `plain`.
     pub template: String,
+    /// The operator's own template; none: the one of that name that ships.
+    #[serde(default)]
+    pub source: Option<String>,
     /// Recipient.
     pub to_name: Option<String>,
     /// Recipient's company.

@@ -1,6 +1,6 @@
 //! Sizes of fax pages in pixels and millimetres.
 
-use crate::order::{Paper, Quality};
+use crate::order::{Paper, Quality, Result, damaged};
 
 /// T.4 §2: 1728 black and white picture elements along the scan line of 215 mm.
 pub const WIDTH_PX: u32 = 1728;
@@ -27,6 +27,42 @@ pub(crate) fn rows_per_mm(quality: Quality) -> f64 {
         Quality::Standard => 3.85,
         Quality::Fine => 7.7,
         Quality::Superfine => 15.4,
+    }
+}
+
+/// Share of a pixel that ink has to cover for it to be inked: less at 98 lines to the inch, where thin horizontals would
+/// vanish otherwise (measured by OCR).
+pub(crate) fn coverage_share(quality: Quality) -> f32 {
+    match quality {
+        Quality::Standard => 0.2,
+        Quality::Fine | Quality::Superfine => 0.37,
+    }
+}
+
+/// A fax page is as long as the sheet that went through the machine: this much over the paper is kept, in percent.
+const LONGER_PERCENT: u32 = 5;
+
+/// Whether a page of fax pixels with so many rows is taken as it is.
+pub(crate) fn keeps_its_rows(rows: u32, paper: Paper, quality: Quality) -> bool {
+    let whole = page_rows(paper, quality);
+    rows <= whole + whole * LONGER_PERCENT / 100
+}
+
+/// Pixels of a picture that are decoded at most: A4 at 1000 dpi, twice what cameras of telephones give.
+const PIXELS_MAX: u64 = 100_000_000;
+
+/// Refuses what has no pixels or too many, before any of them is decoded.
+pub(crate) fn check_pixels(width: u64, height: u64) -> Result<()> {
+    match width.saturating_mul(height) {
+        0 => Err(damaged("the picture has no pixels")),
+        pixels if pixels > PIXELS_MAX => {
+            let (million, most) = (pixels / 1_000_000, PIXELS_MAX / 1_000_000);
+            let detail = format!(
+                "{width} × {height} pixels are {million} million, and {most} million are read; fix: send it smaller"
+            );
+            Err(damaged(detail))
+        }
+        _ => Ok(()),
     }
 }
 

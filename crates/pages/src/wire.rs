@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::office::jail::OfficeJob;
 use crate::order::{Bound, ConvertError, CoverFields, HeaderLine, Paper, Part, Quality, Text};
 
 /// Most blobs in a frame: more attachments than any mail that the gateway accepts.
@@ -19,11 +18,30 @@ const BLOBS_MAX: u32 = 4096;
 /// Longest header: the text of a mail goes into it.
 const HEADER_MAX_BYTES: u32 = 128 << 20;
 
-/// The request. Its blobs are the parts' octets, or the one document.
+/// The first frame: what the process may take. It locks itself up by it and says so.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "setup", rename_all = "snake_case")]
+pub(crate) enum Setup {
+    /// Documents become pages in it.
+    Documents {
+        memory_bytes: u64,
+        /// Processor time of one request.
+        cpu_s: u64,
+        /// Most requests of the process.
+        requests_max: u32,
+    },
+    /// It stands between the gateway and LibreOffice: each frame that follows is an [`crate::office::jail::OfficeJob`].
+    Office {
+        /// Of each process of LibreOffice.
+        memory_bytes: u64,
+        /// Folder of `soffice.bin`.
+        program: String,
+    },
+}
+
+/// A request. Its blobs are the parts' octets, or the one document.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
-    pub memory_bytes: u64,
-    pub cpu_s: u64,
     pub job: Job,
 }
 
@@ -35,6 +53,8 @@ pub(crate) enum Job {
         quality: Quality,
         max_pages: u32,
         body: Option<Text>,
+        /// Content-IDs and names of the pictures of the text: the first blobs.
+        inline: Vec<(String, String)>,
         parts: Vec<PartHeader>,
     },
     Finish {
@@ -59,8 +79,6 @@ pub(crate) enum Job {
     Unpack {
         name: String,
     },
-    /// The first one makes a process serve LibreOffice from then on; the document is the only blob.
-    Office(OfficeJob),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,7 +107,14 @@ pub(crate) enum Answer {
     /// It begins with this part: a crash from here on is its fault.
     Working { part: String },
     /// Finished; the result is the only blob.
-    Done { pages: Vec<String>, notes: Vec<String> },
+    Done {
+        pages: Vec<String>,
+        notes: Vec<String>,
+        #[serde(default)]
+        in_colour: u32,
+        #[serde(default)]
+        drawn_by: Vec<String>,
+    },
     /// Not possible.
     Failed { error: ConvertError },
 }
@@ -132,7 +157,7 @@ pub(crate) fn read<H: DeserializeOwned>(from: &mut impl Read, bytes_max: u64) ->
         from.read_exact(&mut blob)?;
         blobs.push(blob);
     }
-    Ok((serde_json::from_slice(&json)?, blobs))
+    Ok((header(&json)?, blobs))
 }
 
 /// None at a clean end of the stream.
@@ -157,7 +182,12 @@ pub(crate) async fn read_async<H: DeserializeOwned>(
         from.read_exact(&mut blob).await?;
         blobs.push(blob);
     }
-    Ok(Some((serde_json::from_slice(&json)?, blobs)))
+    Ok(Some((header(&json)?, blobs)))
+}
+
+/// What is no header is invalid data, never the end of the stream, as JSON that is cut off would be.
+fn header<H: DeserializeOwned>(json: &[u8]) -> io::Result<H> {
+    serde_json::from_slice(json).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 fn lengths(start: [u8; 8], bytes_max: u64) -> io::Result<(usize, usize)> {

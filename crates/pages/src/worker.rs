@@ -1,24 +1,29 @@
-//! The converter process: one order in, one answer out, then it ends.
+//! The converter process: one order after another, each with one answer, until the gateway ends it.
 //!
-//! Before the order's documents are looked at: limits, fonts opened, the lock (see `sandbox`). Before each part its name goes
+//! Before any document is looked at: limits, fonts opened, the lock (see `sandbox`). Before each part its name goes
 //! out, so that a crash is attributed to it. A panic inside a converter is caught and is that part's fault; what
 //! cannot be caught (stack, memory, time) ends the process and the gateway draws the same conclusion.
 //! Nothing but frames goes to the pipe of standard output: whatever libraries print there joins standard error.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
+use std::sync::mpsc::Receiver;
 
 use crate::fonts::Fonts;
 use crate::office::jail;
-use crate::order::{ConvertError, ConvertOrder, ErrorKind, FinishOrder, Part, Result, damaged};
-use crate::wire::{self, Answer, Job, PartHeader, Request};
+use crate::order::{ConvertError, ConvertOrder, ErrorKind, FinishOrder, Inline, Part, Result, damaged};
+use crate::wire::{self, Answer, Job, PartHeader, Request, Setup};
 use crate::{bind, finish, parts, sandbox};
 
 /// Largest request taken: the gateway's own limit on mails is below it, so this only bounds our mistakes.
 pub(crate) const REQUEST_MAX_BYTES: u64 = 1 << 30;
+/// A few numbers and a path.
+const SETUP_MAX_BYTES: u64 = 8 << 10;
+/// The thread that reads requests needs little.
+const READER_STACK_BYTES: usize = 256 << 10;
 
 /// Pages and remarks that a job gives.
 pub(crate) struct Output {
@@ -28,6 +33,10 @@ pub(crate) struct Output {
     pub pages: Vec<String>,
     /// What somebody may want to know: "first of 12 pictures".
     pub notes: Vec<String>,
+    /// Pages that were drawn in colour before they were made black and white.
+    pub in_colour: u32,
+    /// For each page what drew it: `PDF`, `HTML layout`.
+    pub drawn_by: Vec<String>,
 }
 
 /// Tells the gateway which part is being worked on.
@@ -44,7 +53,7 @@ fn gone(error: std::io::Error) -> ConvertError {
     ConvertError::new(ErrorKind::Unavailable, format!("the gateway does not listen: {error}"))
 }
 
-/// Carries out the one order on standard input. For the hidden command of the gateway's binary.
+/// Carries out the orders on standard input. For the hidden command of the gateway's binary.
 pub fn main() -> ExitCode {
     match serve() {
         Ok(code) => code,
@@ -59,48 +68,75 @@ fn serve() -> std::io::Result<ExitCode> {
     let out: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
     rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
     let mut out = File::from(out);
-    let (request, blobs) = wire::read::<Request>(&mut std::io::stdin().lock(), REQUEST_MAX_BYTES)?;
-    let request = match request {
-        Request { job: Job::Office(job), memory_bytes, .. } => {
-            return jail::serve(memory_bytes, job, blobs.into_iter().next().unwrap_or_default(), &mut out);
-        }
-        request => request,
+    let (setup, _) = wire::read::<Setup>(&mut std::io::stdin().lock(), SETUP_MAX_BYTES)?;
+    let (memory_bytes, cpu_s, requests_max) = match setup {
+        Setup::Documents { memory_bytes, cpu_s, requests_max } => (memory_bytes, cpu_s, requests_max),
+        Setup::Office { memory_bytes, program } => return jail::serve(memory_bytes, &program, &mut out),
     };
-    sandbox::limit(request.memory_bytes, request.cpu_s)?;
+    sandbox::limit(memory_bytes, cpu_s.saturating_mul(u64::from(requests_max)))?;
     let fonts = Fonts::open();
-    end_with_the_gateway()?;
     let open = sandbox::lock();
+    // After the lock, so that it holds for this thread too.
+    let requests = listen()?;
     wire::write(&mut out, &Answer::Locked { open }, &[])?;
-    let result =
-        std::panic::catch_unwind(AssertUnwindSafe(|| run(request.job, blobs, &fonts, &mut Progress(&mut out))))
-            .unwrap_or_else(|_| Err(damaged("the converter stumbled over it")));
-    match result {
-        Ok(output) => {
-            wire::write(&mut out, &Answer::Done { pages: output.pages, notes: output.notes }, &[&output.bytes])
+    for count in 1..=u64::from(requests_max) {
+        let Ok((request, blobs)) = requests.recv() else { break };
+        sandbox::limit_cpu(cpu_s.saturating_mul(count))?;
+        fonts.forget();
+        let result =
+            std::panic::catch_unwind(AssertUnwindSafe(|| run(request.job, blobs, &fonts, &mut Progress(&mut out))))
+                .unwrap_or_else(|_| Err(damaged("the converter stumbled over it")));
+        match result {
+            Ok(output) => {
+                let Output { bytes, pages, notes, in_colour, drawn_by } = output;
+                wire::write(&mut out, &Answer::Done { pages, notes, in_colour, drawn_by }, &[&bytes])?;
+            }
+            Err(error) => wire::write(&mut out, &Answer::Failed { error }, &[])?,
         }
-        Err(error) => wire::write(&mut out, &Answer::Failed { error }, &[]),
-    }?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The gateway ends us when it has its answer or loses patience. This is for the gateway that was killed itself: it keeps
-/// our standard input open, so its end is the end of the gateway. (The kernel's parent death signal would not do: it
-/// fires when the *thread* that started us ends, and an asynchronous gateway's threads come and go.)
-fn end_with_the_gateway() -> std::io::Result<()> {
-    let watch = || {
-        let mut octet = [0];
-        while std::io::stdin().lock().read(&mut octet).is_ok_and(|n| n > 0) {}
+/// Reads requests beside the work. The gateway ends us when it loses patience; this is for the gateway that was killed itself:
+/// the end of our input is the end of the gateway. (The kernel's parent death signal would not do: it fires when the
+/// *thread* that started us ends, and an asynchronous gateway's threads come and go.)
+fn listen() -> std::io::Result<Receiver<(Request, Vec<Vec<u8>>)>> {
+    let (sender, receiver) = std::sync::mpsc::sync_channel(0);
+    let read = move || {
+        while let Ok(request) = wire::read::<Request>(&mut std::io::stdin().lock(), REQUEST_MAX_BYTES) {
+            if sender.send(request).is_err() {
+                return;
+            }
+        }
         #[expect(clippy::disallowed_methods, reason = "nobody is left who could read an exit code from main")]
         std::process::exit(1);
     };
-    std::thread::Builder::new().stack_size(64 << 10).spawn(watch).map(drop)
+    std::thread::Builder::new().stack_size(READER_STACK_BYTES).spawn(read)?;
+    Ok(receiver)
+}
+
+/// A converter in this very process, not locked up: for fuzzing, where a crash is what is looked for.
+pub struct Unlocked(Fonts);
+
+impl Unlocked {
+    /// Opens the fonts.
+    pub fn open() -> Self {
+        Self(Fonts::open())
+    }
+
+    /// The pages of the documents as TIFF-F.
+    pub fn convert(&self, order: ConvertOrder) -> Result<Vec<u8>> {
+        parts::convert(order, &self.0, &mut Progress(&mut std::io::sink())).map(|output| output.bytes)
+    }
 }
 
 fn run(job: Job, mut blobs: Vec<Vec<u8>>, fonts: &Fonts, progress: &mut Progress<'_>) -> Result<Output> {
     match job {
-        Job::Convert { paper, quality, max_pages, body, parts } => {
-            let parts = parts.into_iter().zip(blobs).map(|(header, bytes)| header.with(bytes)).collect();
-            parts::convert(ConvertOrder { paper, quality, max_pages, body, parts }, fonts, progress)
+        Job::Convert { paper, quality, max_pages, body, inline, parts } => {
+            let rest = blobs.split_off(inline.len().min(blobs.len()));
+            let inline = inline.into_iter().zip(blobs).map(|((id, name), bytes)| Inline { id, name, bytes }).collect();
+            let parts = parts.into_iter().zip(rest).map(|(header, bytes)| header.with(bytes)).collect();
+            parts::convert(ConvertOrder { paper, quality, max_pages, body, inline, parts }, fonts, progress)
         }
         Job::Finish { paper, quality, max_pages, cover, header } => {
             let cover = cover.map(|cover| *cover);
@@ -126,9 +162,7 @@ fn run(job: Job, mut blobs: Vec<Vec<u8>>, fonts: &Fonts, progress: &mut Progress
             let (headers, blobs): (Vec<_>, Vec<_>) = files.into_iter().map(PartHeader::split).unzip();
             let blobs: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
             let bytes = wire::encode(&headers, &blobs).map_err(|error| damaged(error.to_string()))?;
-            Ok(Output { bytes, pages: Vec::new(), notes })
+            Ok(Output { bytes, pages: Vec::new(), notes, in_colour: 0, drawn_by: Vec::new() })
         }
-        // `serve` has gone another way.
-        Job::Office(_) => Err(damaged("the converter does not run LibreOffice")),
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::super::words;
 use super::{ComposeError, Composer, Envelope, LANGUAGE, Material, files, names, picture};
-use crate::mail::build::{Auto, HeaderText, Letter, NamedAddress};
+use crate::mail::build::{Auto, Encoded, HeaderText, Letter, NamedAddress};
 use crate::mail::mime::clean;
 use crate::store::{Notice, Received, ReceivedPageRecord, ReceivedRecord, Transport};
 
@@ -64,7 +64,7 @@ impl Composer {
         record: &ReceivedRecord,
         mut material: Material,
         envelope: Envelope,
-    ) -> Result<Vec<u8>, ComposeError> {
+    ) -> Result<Encoded, ComposeError> {
         let received = &record.received;
         let (picture, files) = (picture(&mut material), files(&mut material, received.id.short().as_str()));
         let mut view = self.view(record);
@@ -90,7 +90,7 @@ impl Composer {
             files,
             report: None,
         };
-        Ok(letter.to_bytes())
+        Ok(letter.encode())
     }
 
     /// `"Fax +41 31 333 22 11 (MUELLER AG)" <fax@fax.example.com>`

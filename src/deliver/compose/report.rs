@@ -8,9 +8,10 @@ use super::super::words;
 use super::{ComposeError, Composer, Envelope, LANGUAGE, Material, files, names, picture};
 use crate::domain::{Cause, NoticeKind, ReportStyle};
 use crate::mail::build::{
-    Auto, DeliveryStatus, HeaderText, Letter, MessageIdText, RecipientField, Report, Return, StatusField,
+    Auto, DeliveryStatus, Encoded, HeaderText, Letter, MessageIdText, RecipientField, Report, Return, StatusField,
 };
-use crate::store::{Attempt, FaxRecord, Notice, Ret};
+use crate::mail::order_address::Verb;
+use crate::store::{Attempt, FaxRecord, Notice, Ret, Source};
 
 impl Composer {
     pub(super) fn report_style(&self, kind: NoticeKind, record: &FaxRecord) -> ReportStyle {
@@ -33,7 +34,7 @@ impl Composer {
         record: &FaxRecord,
         mut material: Material,
         envelope: Envelope,
-    ) -> Result<Vec<u8>, ComposeError> {
+    ) -> Result<Encoded, ComposeError> {
         let kind = notice.kind;
         let shows_pages = self.report_style(kind, record) == ReportStyle::Image;
         let (picture, files) = (picture(&mut material), files(&mut material, record.fax.id.short().as_str()));
@@ -48,6 +49,7 @@ impl Composer {
                 picture: picture.as_ref().map(|_| Letter::picture_cid(notice.id)),
                 file: names(&files),
                 withheld: material.withheld,
+                order: self.order_address(kind, record, notice),
             },
         );
         let [subject, text, html] = self.texts(kind, &view)?;
@@ -75,7 +77,20 @@ impl Composer {
                 ret: if full { Return::Full } else { Return::Header },
             }),
         };
-        Ok(letter.to_bytes())
+        Ok(letter.encode())
+    }
+
+    /// The address by which its sender has it sent again, or stops it. The same in every copy of this report.
+    fn order_address(&self, kind: NoticeKind, record: &FaxRecord, notice: &Notice) -> Option<String> {
+        let verb = match kind {
+            NoticeKind::Failed | NoticeKind::Partial | NoticeKind::Unknown | NoticeKind::Cancelled => Verb::Retry,
+            NoticeKind::Delayed => Verb::Cancel,
+            _ => return None,
+        };
+        // Whoever submitted by command has no mail address that could order anything.
+        let by_mail = record.message.source == Source::Smtp && record.message.reverse_path.is_some();
+        let address = self.settings.orders.address(verb, &record.fax.id.short(), notice.created_at);
+        address.filter(|_| by_mail).map(|address| address.as_str().to_owned())
     }
 
     fn status(&self, record: &FaxRecord, kind: NoticeKind) -> DeliveryStatus {
@@ -89,7 +104,7 @@ impl Composer {
         if let Some(orcpt) = &record.fax.original_recipient {
             addresses.push(("Original-Recipient", RecipientField::original(orcpt)));
         }
-        addresses.push(("Final-Recipient", RecipientField::rfc822(&record.fax.recipient)));
+        addresses.push(("Final-Recipient", RecipientField::of(&record.fax.recipient)));
         DeliveryStatus { message, addresses, recipient: recipient_fields(record, kind) }
     }
 }

@@ -19,7 +19,7 @@ fn material() -> Material {
 }
 
 fn compose(work: &NoticeWork) -> Vec<u8> {
-    composer().compose(work, &material()).unwrap().octets
+    composer().compose(work, &material()).unwrap().mail.octets
 }
 
 fn structure(part: &ParsedMail<'_>) -> String {
@@ -194,7 +194,7 @@ fn the_tables_tell_each_call_and_each_page() {
     }
     let html = leaf(&octets, "text/html");
     assert!(html.contains("scope=\"col\"") && html.contains("scope=\"row\"") && html.contains("<html lang=\"en\">"));
-    assert_eq!(html.matches("<tr><th scope=\"row\"").count(), 2 + 5 + 5, "calls, pages and facts");
+    assert_eq!(html.matches("<tr><th scope=\"row\"").count(), 2 + 5 + 6, "calls, pages and facts");
     assert!(leaf(&compose(&unknown()), "text/plain").contains("4     -           -             -     not known"));
 }
 
@@ -230,7 +230,7 @@ fn a_report_without_images_has_the_facts_and_nothing_to_look_at() {
     record_mut(&mut work).message.ret = Some(Ret::Full);
     let mut by_configuration = settings();
     by_configuration.failure = ReportStyle::Text;
-    let configured = Composer::new(by_configuration).unwrap().compose(&busy(), &material()).unwrap().octets;
+    let configured = Composer::new(by_configuration).unwrap().compose(&busy(), &material()).unwrap().mail.octets;
     for octets in [compose(&work), configured] {
         assert_eq!(
             structure(&mailparse::parse_mail(&octets).unwrap()),
@@ -251,7 +251,7 @@ fn a_station_id_that_is_the_callers_number_is_not_said_twice() {
         let mut work = received(true, ReceivedFormat::Pdf);
         received_mut(&mut work).received.calling_number = Some("+41313332211".to_owned());
         received_mut(&mut work).received.remote_id = Some(id.to_owned());
-        let octets = composer().compose(&work, &Material::default()).unwrap().octets;
+        let octets = composer().compose(&work, &Material::default()).unwrap().mail.octets;
         assert!(String::from_utf8_lossy(&octets).contains(&format!("From: \"{from}\" <")), "{id}");
         assert_eq!(leaf(&octets, "text/plain").contains("called itself"), from.ends_with(')'), "{id}");
     }
@@ -261,13 +261,13 @@ fn a_station_id_that_is_the_callers_number_is_not_said_twice() {
 fn a_report_says_why_it_carries_no_pages() {
     for (withheld, text) in [(Withheld::Size, "too large for mail"), (Withheld::Unavailable, "could not be read")] {
         let bare = Material { withheld: Some(withheld), original: Some(ORIGINAL.into()), ..Material::default() };
-        let octets = composer().compose(&busy(), &bare).unwrap().octets;
+        let octets = composer().compose(&busy(), &bare).unwrap().mail.octets;
         assert!(leaf(&octets, "text/plain").contains(text));
     }
     let mut unrendered = work(NoticeKind::Failed, None);
     record_mut(&mut unrendered).fax.cause = Some(Cause::DocumentEncrypted);
     record_mut(&mut unrendered).fax.detail = Some("offer.pdf is locked by a password".into());
-    let octets = composer().compose(&unrendered, &Material::default()).unwrap().octets;
+    let octets = composer().compose(&unrendered, &Material::default()).unwrap().mail.octets;
     let text = leaf(&octets, "text/plain");
     assert!(
         text.contains("No call was made") && text.contains("no pages were made") && text.contains("offer.pdf"),
@@ -351,12 +351,50 @@ fn long_and_foreign_values_keep_the_lines_short() {
     let octets = compose(&work);
     check_wire_form(&octets);
     let text = leaf(&octets, "message/delivery-status");
-    assert!(text.contains("Final-Recipient: utf-8;\n IMCEAFAX-M\\x{FC}ller+20"), "{text}");
+    assert!(text.contains("Final-Recipient: utf-8;\n IMCEAFAX-M\\x{FC}ller\\x{2B}20"), "{text}");
     let long_ascii = format!("{}@fax.test", "a".repeat(980));
     record_mut(&mut work).fax.recipient = long_ascii.clone();
     let octets = compose(&work);
     check_wire_form(&octets);
     assert!(leaf(&octets, "message/delivery-status").contains(&format!("Final-Recipient: rfc822;\n {long_ascii}\n")));
+}
+
+#[test]
+fn a_report_to_an_internationalised_sender_is_one_of_rfc_6533() {
+    let mut work = busy();
+    let record = record_mut(&mut work);
+    record.message.reverse_path = Some("jörg@bücher.test".into());
+    record.message.ret = Some(Ret::Full);
+    record.fax.recipient = "FAX=+12145551212/ATTN=Jörg@fax.test".into();
+    record.fax.original_recipient = Some("utf-8;fax-für-jörg@bücher.test".into());
+    work.notice.recipient = record_mut(&mut work).message.reverse_path.clone();
+    let original = Some(String::from_utf8_lossy(ORIGINAL).replace("Offer 4711", "Grüße").into_bytes());
+    let composed = composer().compose(&work, &Material { original, ..Material::default() }).unwrap();
+    assert_eq!(composed.mail.seven_bit, None, "no other form of it can be mailed to this address");
+    let octets = composed.mail.octets;
+    let text = std::str::from_utf8(&octets).expect("UTF-8");
+    assert!(text.contains("\r\nTo: <jörg@bücher.test>\r\n"), "RFC 6532: {text}");
+    assert!(text.lines().all(|line| line.len() <= 998));
+    let parsed = mailparse::parse_mail(&octets).unwrap();
+    assert_eq!(structure(&parsed), "report(alternative(plain html) global-delivery-status global)");
+    assert!(text.contains("\r\nOriginal-Recipient: utf-8;fax-für-jörg@bücher.test\r\n"), "{text}");
+    assert!(text.contains("\r\nFinal-Recipient: utf-8;FAX=+12145551212/ATTN=Jörg@fax.test\r\n"), "D5: {text}");
+    assert!(text.contains("\r\nSubject: Grüße\r\n"), "the mail that it was");
+}
+
+#[test]
+fn d7_a_returned_mail_keeps_its_8_bit_lines_where_the_relay_takes_them() {
+    let mut work = busy();
+    record_mut(&mut work).message.ret = Some(Ret::Full);
+    let original = Some([ORIGINAL, b"Gr\xfc\xdfe\r\n"].concat());
+    let mail = composer().compose(&work, &Material { original, ..Material::default() }).unwrap().mail;
+    assert!(mail.octets.windows(5).any(|w| w == b"Gr\xfc\xdfe"));
+    let parsed = mailparse::parse_mail(&mail.octets).unwrap();
+    assert_eq!(structure(&parsed), "report(alternative(plain html) delivery-status rfc822)");
+    let seven_bit = mail.seven_bit.expect("another form");
+    check_wire_form(&seven_bit);
+    let parsed = mailparse::parse_mail(&seven_bit).unwrap();
+    assert_eq!(structure(&parsed), "report(alternative(plain html) delivery-status rfc822-headers)");
 }
 
 #[test]
@@ -373,9 +411,8 @@ fn settings_and_notices_that_cannot_be_used_are_named() {
     let mut work = busy();
     work.notice.header_message_id = "a@b>\r\nBcc: x".into();
     assert!(matches!(composer().compose(&work, &material()), Err(ComposeError::MessageId(_))));
-    work = busy();
-    work.notice.kind = NoticeKind::Help;
-    assert!(matches!(composer().compose(&work, &material()), Err(ComposeError::Kind(NoticeKind::Help))));
+    let unmade = composer().compose(&answer(NoticeKind::Preview), &Material::default());
+    assert!(matches!(unmade, Err(ComposeError::Kind(NoticeKind::Preview))), "a preview without pages or a reason");
 }
 
 /// Every kind of mail, with a name.
@@ -395,6 +432,9 @@ fn samples() -> Vec<(&'static str, NoticeWork)> {
         ("received", received(true, ReceivedFormat::Both)),
         ("received-incomplete", received(false, ReceivedFormat::Pdf)),
         ("received-text", received(true, ReceivedFormat::Text)),
+        ("preview", answer(NoticeKind::Preview)),
+        ("preview-refused", answer(NoticeKind::Preview)),
+        ("help", answer(NoticeKind::Help)),
     ]
 }
 
@@ -410,7 +450,17 @@ fn every_kind_of_mail_reads_as_its_golden_file() {
         material.pdf = material.pdf.filter(|_| record_of(&work).is_none_or(|record| record.fax.document.is_some()));
         material.thumbnail = material.thumbnail.filter(|_| material.pdf.is_some());
         material.tiff = (work.notice.format == Some(ReceivedFormat::Both)).then(|| TIFF.to_vec());
-        let octets = composer().compose(&work, &material).unwrap().octets;
+        match name {
+            "preview" => material.preview = Some(Ok(preview())),
+            "preview-refused" => {
+                let detail = "offer.pdf is locked by a password".into();
+                let preview = Some(Err(NoPreview { cause: Cause::DocumentEncrypted, detail }));
+                material = Material { preview, ..Material::default() };
+            }
+            "help" => material = Material::default(),
+            _ => {}
+        }
+        let octets = composer().compose(&work, &material).unwrap().mail.octets;
         check_wire_form(&octets);
         let subject = mailparse::parse_mail(&octets).unwrap().headers.get_first_value("Subject").unwrap();
         let text = format!("Subject: {subject}\n\n{}", leaf(&octets, "text/plain"));
@@ -433,12 +483,12 @@ fn every_kind_of_mail_reads_as_its_golden_file() {
 fn record_of(work: &NoticeWork) -> Option<&FaxRecord> {
     match &work.about {
         About::Fax(record) => Some(record),
-        About::Received(_) => None,
+        About::Received(_) | About::Message(_) => None,
     }
 }
 
 fn compose_received(work: &NoticeWork) -> Vec<u8> {
-    composer().compose(work, &Material { tiff: Some(TIFF.into()), original: None, ..material() }).unwrap().octets
+    composer().compose(work, &Material { tiff: Some(TIFF.into()), original: None, ..material() }).unwrap().mail.octets
 }
 
 #[test]
@@ -516,7 +566,7 @@ fn a_received_fax_without_images_has_facts_and_the_way_to_its_pages() {
     assert_eq!(structure(&mailparse::parse_mail(&octets).unwrap()), "alternative(plain html)");
     assert!(leaf(&octets, "text/plain").contains("faxwell inbound pages R-"));
     let large = Material { withheld: Some(Withheld::Size), ..Material::default() };
-    let octets = composer().compose(&received(true, ReceivedFormat::Pdf), &large).unwrap().octets;
+    let octets = composer().compose(&received(true, ReceivedFormat::Pdf), &large).unwrap().mail.octets;
     let subject = mailparse::parse_mail(&octets).unwrap().headers.get_first_value("Subject").unwrap();
     assert!(subject.ends_with(", too large to attach"), "{subject}");
     assert!(leaf(&octets, "text/plain").contains("too large for mail; to fetch them"));

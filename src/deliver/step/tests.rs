@@ -9,6 +9,7 @@ use super::super::testing::*;
 use super::*;
 use crate::config::DeliveryTarget;
 use crate::domain::{NoticeState, ReceivedFormat};
+use crate::store::Ret;
 
 /// How a smart host answers.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +21,8 @@ enum Behaviour {
     AnswersContent(&'static str),
     /// Takes the mail and is gone before it says so.
     DropsAfterDot,
+    /// Says this to EHLO.
+    Offers(&'static str),
     /// Refuses mails of more than so many octets.
     TakesUpTo(usize),
 }
@@ -69,6 +72,7 @@ async fn serve(stream: TcpStream, behaviour: Arc<Mutex<Behaviour>>, seen: Arc<Mu
         seen.lock().unwrap().commands.push(command.trim_end().to_owned());
         let verb = command.get(..4).unwrap_or_default().to_ascii_uppercase();
         let reply = match (verb.as_str(), now()) {
+            ("EHLO", Behaviour::Offers(reply)) => reply,
             ("EHLO", _) => "250-mx.test\r\n250 8BITMIME",
             ("MAIL", Behaviour::AnswersMail(reply)) | ("RCPT", Behaviour::AnswersRcpt(reply)) => reply,
             ("DATA", behaviour) => {
@@ -161,8 +165,35 @@ async fn a_smart_host_takes_the_report_with_a_null_reverse_path_and_one_recipien
             },
         )
         .unwrap();
-    assert_eq!(host.mails(), [expected.octets], "octet for octet what was composed");
+    assert_eq!(host.mails(), [expected.mail.octets], "octet for octet what was composed");
     assert_eq!(bench.step().await, Step::Idle);
+}
+
+#[tokio::test]
+async fn each_host_gets_the_form_of_the_mail_that_it_takes() {
+    let returned = |reverse_path: &str| {
+        let mut work = busy();
+        record_mut(&mut work).message.ret = Some(Ret::Full);
+        work.notice.recipient = Some(reverse_path.to_owned());
+        work
+    };
+    for (to, offers, mail, eight_bit) in [
+        ("jean@corp.test", "250-mx.test\r\n250 8BITMIME", "MAIL FROM:<> BODY=8BITMIME", true),
+        ("jean@corp.test", "250 mx.test", "MAIL FROM:<>", false),
+        ("jörg@corp.test", "250-mx.test\r\n250-8BITMIME\r\n250 SMTPUTF8", "MAIL FROM:<> SMTPUTF8 BODY=8BITMIME", true),
+    ] {
+        let host = FakeHost::new(Behaviour::Offers(offers)).await;
+        let target = DeliveryTarget::Smarthosts(vec![host.address.clone()]);
+        let bench = Bench::new(returned(to), FakeImages::EightBit, &target);
+        assert_eq!(bench.step().await, Step::Sent, "{to} {offers}");
+        assert_eq!(host.seen.lock().unwrap().commands[1..3], [mail.to_owned(), format!("RCPT TO:<{to}>")]);
+        assert_eq!(!host.mails()[0].is_ascii(), eight_bit, "{to} {offers}");
+    }
+    // Nobody takes it now; another host may, later.
+    let host = FakeHost::new(Behaviour::Takes).await;
+    let bench = Bench::with_hosts(returned("jörg@corp.test"), &[&host]);
+    assert_eq!(bench.step().await, Step::Again);
+    assert!(matches!(bench.store.last(), Written::Again(_, why) if why.contains("SMTPUTF8")));
 }
 
 #[tokio::test]
@@ -237,7 +268,7 @@ async fn a_report_that_is_too_large_goes_out_without_its_pages() {
     let host = FakeHost::new(Behaviour::TakesUpTo(0)).await;
     let bench = Bench::with_hosts(busy(), &[&host]);
     let bare = Material { withheld: Some(Withheld::Size), original: Some(ORIGINAL.into()), ..Material::default() };
-    let small = composer().compose(&busy(), &bare).unwrap().octets;
+    let small = composer().compose(&busy(), &bare).unwrap().mail.octets;
     *host.behaviour.lock().unwrap() = Behaviour::TakesUpTo(small.len());
     assert_eq!(bench.step().await, Step::Sent);
     assert_eq!(host.mails(), [small]);

@@ -126,38 +126,29 @@ fn check_domain(domain: &str, rules: &AddressRules) -> Result<(), AddressError> 
     if domain.eq_ignore_ascii_case(&rules.domain) {
         return Ok(());
     }
-    let text = match domain.to_ascii_lowercase().strip_prefix("preview.") {
-        Some(rest) if rest.eq_ignore_ascii_case(&rules.domain) => {
-            return Err(not_offered("previews by mail", rules));
-        }
-        _ => format!(
-            "{} is not a domain of this gateway; use the gateway's domain, as in +41441234567@{}",
-            quoted(domain),
-            rules.domain
-        ),
-    };
+    let text = format!(
+        "{} is not a domain of this gateway; use the gateway's domain, as in +41441234567@{}",
+        quoted(domain),
+        rules.domain
+    );
     Err(AddressError::new(550, "5.7.1", Cause::RelayDenied, text))
 }
 
-/// Addresses that are words: the commands by mail, and the mailboxes that every domain should have.
+/// Addresses that are words: the mailboxes that every domain should have, and what a mail alone can ask for.
 fn refuse_services(local: &str, rules: &AddressRules) -> Result<(), AddressError> {
     let lower = local.to_ascii_lowercase();
     let word = lower.split('+').next().unwrap_or_default();
-    match word {
-        "preview" => Err(not_offered("previews by mail", rules)),
-        "help" => Err(not_offered("instructions by mail", rules)),
-        "retry" | "cancel" if lower.contains('+') => Err(not_offered("commands by mail", rules)),
-        "postmaster" | "abuse" => Err(AddressError::no_such_number(format!(
-            "this gateway has no mailbox {}; write to the administrator of {}",
-            quoted(word),
-            rules.domain
-        ))),
-        _ => Ok(()),
-    }
-}
-
-fn not_offered(what: &str, rules: &AddressRules) -> AddressError {
-    AddressError::no_such_number(format!("{what} are not offered here yet; {}", full_number(&rules.domain)))
+    let text = match word {
+        "preview" | "help" => format!("{} is no number; send a mail to {word}@{}", quoted(local), rules.domain),
+        "retry" | "cancel" if lower.contains('+') => {
+            format!("{} is an order and no number; send a mail to it as a report has it", quoted(local))
+        }
+        "postmaster" | "abuse" => {
+            format!("this gateway has no mailbox {}; write to the administrator of {}", quoted(word), rules.domain)
+        }
+        _ => return Ok(()),
+    };
+    Err(AddressError::no_such_number(text))
 }
 
 fn from_one_off(one_off: imcea::OneOff, rules: &AddressRules) -> Result<FaxAddress, AddressError> {

@@ -156,14 +156,14 @@ impl Context<'_> {
         let stripped = meta.national_prefix().and_then(|prefix| digits.strip_prefix(prefix));
         for candidate in stripped.into_iter().chain([digits]) {
             if fit(&regions, candidate) == Fit::Possible {
-                return self.finish(&format!("{code}{candidate}"));
+                return self.international(&format!("{code}{candidate}"));
             }
         }
         // The international form without its plus sign, as in 41441234567: only for the own country, where it is not a guess.
         if let Some(rest) = digits.strip_prefix(code.as_str())
             && fit(&regions, rest) == Fit::Possible
         {
-            return self.finish(digits);
+            return self.international(digits);
         }
         let national = stripped.unwrap_or(digits);
         let local = meta

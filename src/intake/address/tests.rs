@@ -164,11 +164,19 @@ fn a24_a25_a27_encapsulated_addresses() {
 }
 
 #[test]
-fn commands_by_mail_are_refused_with_a_clear_reply() {
+fn a_number_said_once_more_in_full_is_the_same() {
+    // The trunk prefix behind the own country's code, without a plus sign.
+    check("GB", "440 114491 125@fax.test".replace(' ', "").as_str(), "+44114491125");
+    check("GB", "+440114491125@fax.test", "+44114491125");
+    check("GB", "0114491125@fax.test", "+44114491125");
+}
+
+#[test]
+fn words_are_no_numbers() {
     for command in ["preview", "help", "Help", "retry+F-123.abc", "cancel+F-123.abc", "postmaster", "abuse"] {
         check("CH", &format!("{command}@fax.test"), "550 5.1.1 number-invalid");
     }
-    check("CH", "+41441234567@preview.fax.test", "550 5.1.1 number-invalid");
+    check("CH", "+41441234567@preview.fax.test", "550 5.7.1 relay-denied");
     check("CH", "postmaster", "550 5.1.1 number-invalid");
 }
 

@@ -22,7 +22,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::places::Place;
 use super::refusal::Refusal;
+use super::service::Service;
 use super::spool::Spool;
 use super::submission::Envelope;
 use super::tls::Presented;
@@ -48,9 +50,10 @@ pub(crate) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     channel: Channel,
+    place: Place,
     shutdown: CancellationToken,
 ) {
-    let mut connection = Connection::new(&intake, stream, peer, channel);
+    let mut connection = Connection::new(&intake, stream, peer, channel, place);
     match connection.run(&shutdown).await {
         Ok(()) => debug!(%peer, "connection ended"),
         Err(error) => debug!(%peer, %error, "connection broke"),
@@ -61,6 +64,7 @@ struct Connection<'a> {
     intake: &'a Intake,
     wire: Wire,
     peer: SocketAddr,
+    place: Place,
     /// What is known of the client beside its address.
     who: policy::Who,
     /// Protocol and suite of TLS, for the trace field.
@@ -72,6 +76,8 @@ struct Connection<'a> {
     returns_only: Option<Refusal>,
     /// The notice whose mail comes back in this transaction.
     returned: Option<NoticeId>,
+    /// What is asked of the gateway itself in this transaction.
+    service: Option<Service>,
     spool: Spool,
     spool_error: Option<io::Error>,
     deadline: Instant,
@@ -83,7 +89,7 @@ struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    fn new(intake: &'a Intake, stream: TcpStream, peer: SocketAddr, channel: Channel) -> Self {
+    fn new(intake: &'a Intake, stream: TcpStream, peer: SocketAddr, channel: Channel, place: Place) -> Self {
         let settings = &intake.settings;
         let session = Session::new(session_settings(intake, peer), channel);
         Self {
@@ -91,6 +97,7 @@ impl<'a> Connection<'a> {
             intake,
             wire: Wire::Clear(stream),
             peer,
+            place,
             who: policy::Who::default(),
             cipher: None,
             session,
@@ -98,6 +105,7 @@ impl<'a> Connection<'a> {
             envelope: None,
             returns_only: None,
             returned: None,
+            service: None,
             spool: Spool::new(&settings.spool),
             spool_error: None,
             content_deadline: None,
@@ -170,7 +178,15 @@ impl<'a> Connection<'a> {
         }
         self.cipher = Some(handshake.cipher);
         self.who = policy::Who { presented: handshake.presented, account: None };
+        self.may_be_known();
         Ok(())
+    }
+
+    /// Who may submit now stands in no stranger's way.
+    fn may_be_known(&mut self) {
+        if policy::identify(&self.intake.settings, self.peer.ip(), &self.who).is_some() {
+            self.place.is_known();
+        }
     }
 
     /// Content comes in large reads; whoever waits between commands keeps no large buffer.
@@ -236,6 +252,7 @@ impl<'a> Connection<'a> {
         self.envelope = None;
         self.returns_only = None;
         self.returned = None;
+        self.service = None;
         self.spool.clear();
         self.spool_error = None;
     }

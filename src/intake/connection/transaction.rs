@@ -4,18 +4,20 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use smtp::{Decision, Hold, LateMode, MailFrom, Question, RcptTo, Reply, XClient};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::Connection;
 use crate::domain::{Cause, MessageId, NoticeId, Timestamp};
 use crate::intake::accounts::LoginError;
 use crate::intake::directive::Priority;
+use crate::intake::policy::Logins;
 use crate::intake::proof::prove;
 use crate::intake::received::{self, Trace};
 use crate::intake::refusal::Refusal;
-use crate::intake::submission::{self, Envelope, When};
-use crate::intake::{bounce, policy};
+use crate::intake::service::{self, Service};
+use crate::intake::submission::{self, Envelope, Wanted, When};
+use crate::intake::{bounce, listen, policy};
 use crate::senders::Identity;
 use crate::senders::authenticity::{Origin, without_forged};
 use crate::store::{Ret, Source, StoreError};
@@ -46,6 +48,7 @@ impl Connection<'_> {
             Ok(identity) => {
                 info!(account = %identity.name, peer = %self.peer, "somebody has logged in");
                 self.who.account = Some(identity);
+                self.may_be_known();
                 Decision::Accept(Reply::logged_in())
             }
             Err(error) => {
@@ -80,15 +83,27 @@ impl Connection<'_> {
 
     /// A balancer names the client; what was known of the balancer itself is not the client's.
     fn speaks_for(&mut self, client: &XClient) -> Decision {
+        self.who = policy::Who::default();
         if let Some(address) = client.address {
             self.peer = (address, client.port.unwrap_or(0)).into();
+            if !self.place.counts_for(address) {
+                return Decision::Close(listen::too_many_of(&self.intake.settings.address.domain, self.peer));
+            }
+            self.may_be_known();
         }
-        self.who = policy::Who::default();
         Decision::Accept(Reply::new(220, "2.0.0", "go on"))
     }
 
     async fn mail(&mut self, mail: &MailFrom) -> Decision {
-        let known = policy::sender(&self.intake.settings, self.peer.ip(), &self.who, mail);
+        if let Some(most) = self.intake.settings.smtp.max_mails_per_minute
+            && !self.intake.rates.begins(self.peer.ip(), most, Instant::now())
+        {
+            info!(peer = %self.peer, "refused a mail for now: smtp.max_mails_per_minute is reached");
+            let text = format!("your address may begin {most} mails a minute and has done so; try again in a minute");
+            return Decision::Refuse(Reply::new(450, "4.7.1", text).slug(Cause::SenderLimit.slug()));
+        }
+        let logins = if self.intake.accounts.is_some() { Logins::Taken } else { Logins::None };
+        let known = policy::sender(&self.intake.settings, self.peer.ip(), &self.who, logins, mail);
         let (identity, refusal) = match known {
             Ok(identity) => (identity, None),
             Err(refusal) => (None, Some(refusal)),
@@ -99,7 +114,8 @@ impl Connection<'_> {
         if let Err(error) = self.intake.check_writable().await {
             return self.not_now(&error);
         }
-        if let Some(refusal) = self.over_limit(identity.as_ref()).await {
+        let path = mail.path.as_ref().map(|path| path.as_str());
+        if let Some(refusal) = self.over_limit(identity.as_ref(), path).await {
             return Decision::Refuse(refusal.to_reply());
         }
         let when = match when(&mail.params, self.intake.clock.now(), self.intake.settings.dial.retry.give_up) {
@@ -128,9 +144,9 @@ impl Connection<'_> {
     }
 
     /// Better known before 25 MB than after.
-    async fn over_limit(&self, identity: Option<&Identity>) -> Option<Refusal> {
+    async fn over_limit(&self, identity: Option<&Identity>, reverse_path: Option<&str>) -> Option<Refusal> {
         let identity = identity.filter(|identity| identity.limits().is_any())?;
-        match self.intake.store.over_limit(&identity.name, &identity.limits()).await {
+        match self.intake.store.over_limit(&identity.name, reverse_path, &identity.limits()).await {
             Ok(None) => None,
             Ok(Some(over)) => {
                 info!(identity = %identity.name, limit = over.what, "refused a mail for now: its sender has sent too much");
@@ -159,6 +175,12 @@ impl Connection<'_> {
         }
         if self.returned.is_some() {
             return Decision::Refuse(bounce::not_together().to_reply());
+        }
+        match service::recipient(self.intake, self.envelope.as_ref(), rcpt) {
+            Ok(None) if self.service.is_none() => {}
+            Ok(None) => return Decision::Refuse(service::not_together().to_reply()),
+            Ok(Some(service)) => return self.service_address(service),
+            Err(refusal) => return Decision::Refuse(refusal.to_reply()),
         }
         let recipient = match policy::recipient(&self.intake.settings, self.envelope.as_ref(), rcpt) {
             Ok(recipient) => recipient,
@@ -191,6 +213,20 @@ impl Connection<'_> {
         Decision::Accept(Reply::new(250, "2.1.5", "returned mail is taken"))
     }
 
+    fn service_address(&mut self, service: Service) -> Decision {
+        let alone = self.envelope.as_ref().is_some_and(|envelope| envelope.recipients.is_empty());
+        if !alone || self.service.is_some() {
+            return Decision::Refuse(service::not_together().to_reply());
+        }
+        let text = match &service {
+            Service::Help => "the instructions are mailed to you".to_owned(),
+            Service::Preview(_) => "a preview is mailed to you, nothing is dialled".to_owned(),
+            Service::Order(verb, fax) => format!("{} {fax}", verb.as_str()),
+        };
+        self.service = Some(service);
+        Decision::Accept(Reply::new(250, "2.1.5", text))
+    }
+
     /// The end of the content: from here to the reply everything becomes durable.
     async fn message(&mut self) -> Result<Reply, Refusal> {
         if let Some(error) = self.spool_error.take() {
@@ -208,6 +244,18 @@ impl Connection<'_> {
             })?;
             return bounce::take(self.intake, notice, &raw).await;
         }
+        let wanted = match self.service.take() {
+            None => Wanted::Fax,
+            Some(Service::Help) => Wanted::Help,
+            Some(Service::Preview(recipient)) => {
+                envelope.recipients.extend(recipient.map(|recipient| *recipient));
+                Wanted::Preview
+            }
+            Some(Service::Order(verb, fax)) => {
+                let (raw, _) = self.content_of(&mut envelope, "").await?;
+                return service::order(self.intake, &envelope, (verb, &fax), raw).await;
+            }
+        };
         let id = MessageId::new();
         let trace = Trace {
             hello: self.session.client_name().unwrap_or("unknown"),
@@ -219,7 +267,7 @@ impl Connection<'_> {
         let head = received::field(&trace, by, id.short().as_str(), self.intake.clock.now());
         let (raw, head_bytes) = self.content_of(&mut envelope, &head).await?;
         let accepted =
-            submission::submit(self.intake, &envelope, id, raw, head_bytes).await.inspect_err(|refusal| {
+            submission::submit(self.intake, &envelope, wanted, id, raw, head_bytes).await.inspect_err(|refusal| {
                 tracing::info!(client = %envelope.client, cause = %refusal.cause, "refused a mail after its content");
             })?;
         let reply = Reply::new(250, "2.0.0", accepted.text());

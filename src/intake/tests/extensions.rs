@@ -2,7 +2,8 @@
 
 use super::*;
 
-async fn begun(gateway: &Gateway, mail: &str) -> Client {
+/// Up to its recipient.
+pub(super) async fn begun(gateway: &Gateway, mail: &str) -> Client {
     let mut client = gateway.client().await;
     client.say("EHLO client.test").await;
     assert_eq!(client.say(mail).await, "250 2.1.0 sender accepted");
@@ -116,116 +117,4 @@ async fn a_hold_that_outlasts_its_deadline_is_refused() {
     assert!(reply.starts_with("501 5.5.4 the mail is held for longer than BY allows"), "{reply}");
     let reply = client.say("MAIL FROM:<anna@example.com> HOLDFOR=99999999").await;
     assert!(reply.starts_with("501 5.5.4 the mail is to be held too long"), "{reply}");
-}
-
-#[tokio::test]
-async fn p2_behind_a_proxy_the_address_it_names_decides() {
-    let change = |settings: &mut IntakeSettings| {
-        settings.smtp.xclient_from = vec!["127.0.0.0/8".parse().unwrap()];
-        settings.smtp.relay = vec!["192.0.2.7/32".parse().unwrap()];
-    };
-    let gateway =
-        Gateway::start_with(change, DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() }).await;
-    let mut client = gateway.client().await;
-    assert!(client.say("EHLO proxy.test").await.contains("XCLIENT NAME ADDR PORT PROTO HELO"));
-    let reply = client.say("MAIL FROM:<anna@example.com>").await;
-    assert!(reply.starts_with("550 5.7.1 127.0.0.1 may not send"), "{reply}");
-    assert_eq!(client.say("XCLIENT ADDR=192.0.2.7 PORT=4711 NAME=[UNAVAILABLE]").await, "220 fax.test ESMTP ready");
-    let reply = client.send(&["0441234567@fax.test"], &mail("x", "", "text")).await;
-    assert!(reply.starts_with("250 2.0.0 accepted"), "{reply}");
-    let message = gateway.store.message(gateway.faxes().await[0].fax.message).await.unwrap();
-    assert_eq!(message.client, "192.0.2.7 (client.test)");
-    let mut stranger = gateway.client().await;
-    stranger.say("XCLIENT ADDR=IPV6:2001:db8::1").await;
-    stranger.say("EHLO client.test").await;
-    assert!(stranger.say("MAIL FROM:<anna@example.com>").await.starts_with("550 5.7.1 2001:db8::1 may not send"));
-}
-
-#[tokio::test]
-async fn s12_one_client_cannot_take_all_connections() {
-    let change = |settings: &mut IntakeSettings| settings.smtp.max_connections_per_client = 2;
-    let gateway =
-        Gateway::start_with(change, DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() }).await;
-    let (mut first, _second) = (gateway.client().await, gateway.client().await);
-    let mut third = Client::new(TcpStream::connect(gateway.address).await.unwrap());
-    assert!(third.reply().await.starts_with("421 4.7.0 fax.test has too many connections from your address"));
-    assert_eq!(third.reply().await, "closed");
-    first.say("QUIT").await;
-    assert_eq!(first.reply().await, "closed");
-    // The place is free when the server has seen the end; how soon is its own affair.
-    tokio::time::timeout(LIMIT, async {
-        loop {
-            let mut again = Client::new(TcpStream::connect(gateway.address).await.unwrap());
-            if again.reply().await.starts_with("220") {
-                break;
-            }
-        }
-    })
-    .await
-    .expect("a place becomes free");
-}
-
-#[tokio::test]
-async fn s11_content_that_comes_octet_by_octet_is_closed_with_421() {
-    let change = |settings: &mut IntakeSettings| {
-        settings.timeouts.data = Duration::from_millis(300);
-        settings.timeouts.content_bytes_per_s = 1_000_000;
-    };
-    let gateway =
-        Gateway::start_with(change, DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() }).await;
-    for begin in ["DATA", "BDAT 1000 LAST"] {
-        let mut client = begun(&gateway, "MAIL FROM:<anna@example.com>").await;
-        client.write(format!("{begin}\r\n").as_bytes()).await;
-        if begin == "DATA" {
-            client.reply().await;
-        }
-        let Client { stream, unread } = client;
-        let (read, mut write) = stream.into_split();
-        let dripping = tokio::spawn(async move {
-            // Each octet comes well before the time for a block is over.
-            let mut tick = tokio::time::interval(Duration::from_millis(50));
-            while write.write_all(b"x").await.is_ok() {
-                tick.tick().await;
-            }
-        });
-        let mut client = Client { stream: tokio::io::join(read, tokio::io::sink()), unread };
-        let reply = client.reply().await;
-        assert!(reply.starts_with("421 4.4.2 timed out waiting for the content"), "{begin}: {reply}");
-        dripping.abort();
-    }
-}
-
-/// Of this process, in octets.
-fn resident() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: u64 = pages.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * rustix::param::page_size() as u64
-}
-
-#[tokio::test]
-async fn s11_thousands_of_idle_clients_cost_little_and_keep_nobody_out() {
-    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    limit.current = limit.maximum;
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
-    // Both ends of each are here; the rest is for the other tests of this process.
-    let count = usize::try_from(limit.maximum.unwrap_or(20_000).min(20_000) / 4).unwrap();
-    let change = |settings: &mut IntakeSettings| {
-        settings.smtp.max_connections = 10_000;
-        settings.smtp.max_connections_per_client = 10_000;
-    };
-    let gateway =
-        Gateway::start_with(change, DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() }).await;
-    let before = resident();
-    let mut idle = Vec::with_capacity(count);
-    for _ in 0..count {
-        idle.push(gateway.client().await);
-        let client = idle.last_mut().unwrap();
-        client.say("EHLO client.test").await;
-    }
-    let each = (resident() - before) / count as u64;
-    println!("{count} idle connections, {each} octets each for both ends");
-    let reply = gateway.client().await.send(&["0441234567@fax.test"], &mail("idle", "", "text")).await;
-    assert!(reply.starts_with("250 2.0.0 accepted"), "{reply}");
-    // Far above what is measured, far below one buffer for content each.
-    assert!(each < 28 * 1024, "{each} octets for each of {count}");
 }

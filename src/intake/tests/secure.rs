@@ -43,7 +43,7 @@ async fn gateway(
         settings.timeouts.tarpit = Duration::ZERO;
         change(settings);
     };
-    Gateway::start_for(accounts, change, DocumentsSettings { free_bytes_min: 0, ..DocumentsSettings::default() }).await
+    Gateway::start_for(accounts, change, no_floor()).await
 }
 
 /// A client of this version of TLS, with one of the certificates or none.
@@ -229,6 +229,7 @@ impl Accounts for One {
             Credentials::Password { user, password, .. } => user == "copier" && password.reveal() == "secret",
             Credentials::Proved { user, .. } => user == "copier",
             Credentials::Token { token, .. } => token.reveal() == "good",
+            Credentials::Disproved { .. } => false,
         };
         let identity = Identity {
             name: "copier".into(),
@@ -257,7 +258,9 @@ async fn t2_a_login_opens_the_door_for_the_addresses_of_its_account() {
     assert!(clear.say(&plain("copier", "secret")).await.starts_with("538 5.7.11"));
 
     let mut client = starttls(&gateway, &connector).await;
-    assert!(client.say("MAIL FROM:<copier@example.com>").await.starts_with("550 5.7.1"), "nobody has logged in");
+    let reply = client.say("MAIL FROM:<copier@example.com>").await;
+    assert!(reply.starts_with("530 5.7.0 127.0.0.1 may not send faxes here without a login"), "{reply}");
+    assert!(reply.ends_with("(login-required)"), "{reply}");
     assert_eq!(client.say(&plain("copier", "secret")).await, "235 2.7.0 logged in");
     let reply = client.say("MAIL FROM:<ceo@example.com>").await;
     assert!(reply.starts_with("553 5.7.1 \"ceo@example.com\" may not be used by this account"), "S18: {reply}");
@@ -284,4 +287,65 @@ async fn t2_a_login_that_fails_says_the_same_whatever_was_wrong() {
     assert_eq!(client.say(&plain("copier", "guess")).await, wrong);
     assert!(client.reply().await.starts_with("421 4.7.0 too many failed logins"));
     assert_eq!(gateway.intake.refusals()[&("login", "final")], 3);
+}
+
+#[tokio::test]
+async fn s12_who_logs_in_stands_in_no_strangers_way() {
+    let folder = certificates();
+    let gateway = gateway(&folder, Some(Arc::new(One)), |settings| {
+        settings.smtp.relay = Vec::new();
+        settings.smtp.max_connections = 4;
+    })
+    .await;
+    let connector = connector(&folder, None, &rustls::version::TLS13);
+    let mut known = starttls(&gateway, &connector).await;
+    let turned_away = async || Client::new(TcpStream::connect(gateway.address).await.unwrap()).reply().await;
+    assert!(turned_away().await.starts_with("421 4.3.2"), "strangers have one place of four");
+    assert!(known.say(&plain("copier", "secret")).await.starts_with("235"));
+    let _stranger = gateway.client().await;
+    assert!(turned_away().await.starts_with("421 4.3.2"));
+    assert!(known.say("MAIL FROM:<copier@example.com>").await.starts_with("250"));
+}
+
+#[tokio::test]
+async fn p3_a_login_is_the_proxys_and_not_the_clients_that_it_names() {
+    let folder = certificates();
+    let gateway = gateway(&folder, Some(Arc::new(One)), |settings| {
+        settings.smtp.relay = Vec::new();
+        settings.smtp.xclient_from = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let mut proxy = starttls(&gateway, &connector(&folder, None, &rustls::version::TLS13)).await;
+    assert!(proxy.say(&plain("copier", "secret")).await.starts_with("235"));
+    assert!(proxy.say("XCLIENT ADDR=192.0.2.7").await.starts_with("220"));
+    proxy.say("EHLO client.test").await;
+    let reply = proxy.say("MAIL FROM:<copier@example.com>").await;
+    assert!(reply.starts_with("530 5.7.0 192.0.2.7 "), "{reply}");
+    assert!(proxy.say(&plain("copier", "secret")).await.starts_with("235"), "the client logs in itself");
+}
+
+#[tokio::test]
+async fn t5_a_renewal_is_noticed_while_mails_come() {
+    let folder = certificates();
+    let gateway = gateway(&folder, None, |s| s.timeouts.certificate = Duration::from_millis(50)).await;
+    let connector = connector(&folder, None, &rustls::version::TLS13);
+    let renewed = CertificateDer::from_pem_file(files(&folder, "renewed").0).unwrap();
+    let (new, old) = (files(&folder, "renewed"), files(&folder, "server"));
+    std::fs::copy(new.0, old.0).unwrap();
+    std::fs::copy(new.1, old.1).unwrap();
+    let noticed = async {
+        for count in 0_u32.. {
+            let mut client = starttls(&gateway, &connector).await;
+            let shown = client.stream.get_ref().1.peer_certificates().unwrap()[0].as_ref() == renewed.as_ref();
+            client.say("MAIL FROM:<anna@example.com>").await;
+            client.say("RCPT TO:<0441234567@fax.test>").await;
+            client.say("DATA").await;
+            client.write(mail(&format!("renew-{count}"), "", "text").as_bytes()).await;
+            assert!(client.say(".").await.starts_with("250 2.0.0 accepted"));
+            if shown {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, noticed).await.expect("the new certificate is shown");
 }

@@ -1,4 +1,4 @@
-//! The typed values and what is returned of an original.
+//! The typed values.
 
 use super::*;
 
@@ -52,55 +52,4 @@ fn message_ids_are_repeated_only_when_they_are_harmless() {
     for bad in ["", "a b@c", "a>@b", "a\r\n@b", "ü@b", &"a".repeat(901)] {
         assert_eq!(MessageIdText::parse(bad), None, "{bad:?}");
     }
-}
-
-fn returned(raw: &[u8], ret: Return) -> String {
-    let mut out = Vec::new();
-    original(raw, ret).write_part(&mut out);
-    String::from_utf8(out).expect("ASCII")
-}
-
-#[test]
-fn an_original_is_returned_whole_only_when_that_changes_nothing() {
-    let head = b"Subject: x\r\n\r\n";
-    for (body, whole) in [
-        (&b"plain\r\n"[..], true),
-        (b"\xfc 8 bit\r\n", false),
-        (b"bare LF\nx\r\n", false),
-        (b"bare CR\rx\r\n", false),
-        (b"nul \0\r\n", false),
-        (&[b'x'; 999], false),
-        (&b"0123456789abcdef\r\n".repeat(ORIGINAL_BYTES_MAX / 18 + 1), false),
-    ] {
-        let raw = [&head[..], body].concat();
-        let got = returned(&raw, Return::Full);
-        assert_eq!(
-            got.starts_with("Content-Type: message/rfc822"),
-            whole,
-            "{}",
-            String::from_utf8_lossy(&body[..20.min(body.len())])
-        );
-        assert!(got.is_ascii() && got.contains("Subject: x"));
-    }
-}
-
-#[test]
-fn the_returned_header_is_ascii_has_a_limit_and_no_bcc() {
-    let raw = [
-        &b"Subject: f\xfcr\r\nBCC: a@b,\r\n\tc@d\r\nResent-Bcc: e@f\r\nTo: x@y\r\n"[..],
-        &b"X-A: 1\r\n".repeat(20_000),
-        b"\r\nbody",
-    ]
-    .concat();
-    let got = returned(&raw, Return::Header);
-    assert!(got.is_ascii() && got.contains("quoted-printable") && got.contains("To: x@y"));
-    assert!(!got.contains("a@b") && !got.contains("c@d") && !got.contains("e@f") && !got.contains("body"));
-    assert!(got.len() < 100_000);
-}
-
-#[test]
-fn long_fields_are_folded_at_a_place_that_means_nothing() {
-    let mut out = String::new();
-    push_field(&mut out, "X", &format!("{} {}", "a".repeat(500), "b".repeat(600)));
-    assert_eq!(out, format!("X: {} \r\n {}\r\n", "a".repeat(500), "b".repeat(600)));
 }

@@ -16,7 +16,7 @@ use outlook::{Content as Held, Message};
 
 use super::select::{self, Content};
 use super::tree::{self, Budget, Part};
-use super::{Attachment, Body, MimeError, header};
+use super::{Attachment, Body, Inline, MimeError, header};
 
 /// Mails in mails. `outlook` counts those within one container by itself.
 const DEPTH_MAX: usize = 8;
@@ -59,7 +59,8 @@ impl Opening {
 /// Text and attachments of a mail with everything opened that can be.
 pub(super) fn content(root: &Part<'_>, opening: &mut Opening) -> Result<Content, MimeError> {
     let closed = select::select(root)?;
-    let mut open = Content { body: closed.body, attachments: Vec::new(), left_out: closed.left_out };
+    let Content { body, inline, left_out, .. } = closed;
+    let mut open = Content { body, inline, left_out, attachments: Vec::new() };
     for attachment in closed.attachments {
         match container(&attachment) {
             Some(kind) => kind.replace(attachment, &mut open, opening)?,
@@ -137,6 +138,15 @@ impl Letter {
             None => ("text/plain", plain_with_heading(&self.heading, "")),
         };
         into.attachments.push(text_attachment(name, media, text));
+        // The letter is printed as a text; a photo in it is a page of its own.
+        for picture in self.content.inline {
+            if select::is_logo(&picture.bytes) {
+                into.left_out.push(picture.name);
+            } else {
+                let Inline { name, media, bytes, .. } = picture;
+                into.attachments.push(Attachment { name, media, charset: None, bytes });
+            }
+        }
         into.attachments.extend(self.content.attachments);
         into.left_out.extend(self.content.left_out);
     }
@@ -144,7 +154,8 @@ impl Letter {
 
 fn text_attachment(name: &str, media: &str, text: String) -> Attachment {
     let charset = Some("utf-8".to_owned());
-    Attachment { name: name.to_owned(), media: media.to_owned(), charset, bytes: text.into_bytes() }
+    let (name, media, bytes) = (name.to_owned(), media.to_owned(), text.into_bytes());
+    Attachment { name, media, charset, bytes }
 }
 
 fn plain_with_heading(heading: &[(&str, String)], text: &str) -> String {
@@ -214,7 +225,7 @@ fn is_mail(class: &str) -> bool {
         || class.starts_with("ipm.note.")
 }
 
-/// The text that is used, and the HTML that is not: the same choice as in multipart/alternative.
+/// The text that is used, and the HTML beside it: the same choice as in multipart/alternative.
 fn texts(plain: Option<String>, html: Option<String>) -> (Option<Body>, Option<String>) {
     match (plain, html) {
         (Some(plain), html) => (Some(Body::Plain(super::text::with_lf(&plain))), html),
@@ -267,10 +278,17 @@ fn attachments(
             }
             Held::Missing(why) => return Err(within(&name, MimeError::unsupported(why))),
         };
-        let shown = unused_html.zip(one.content_id.as_deref()).is_some_and(|(h, id)| select::refers_to(h, id));
-        if shown && select::is_logo(&media, &name, bytes.len()) {
-            into.left_out.push(name);
-            continue;
+        let is_picture = media.starts_with("image/") || select::is_named_picture(&media, &name);
+        if let Some(id) = one.content_id.as_deref().filter(|_| is_picture) {
+            let drawn = select::can_be_drawn(&media);
+            if drawn && matches!(&into.body, Some(Body::Html(html)) if select::refers_to(html, id)) {
+                into.inline.push(Inline { id: id.to_owned(), name, media, bytes });
+                continue;
+            }
+            if unused_html.is_some_and(|html| select::refers_to(html, id)) && select::is_logo(&bytes) {
+                into.left_out.push(name);
+                continue;
+            }
         }
         let attachment = Attachment { name, media, charset: None, bytes };
         match container(&attachment) {

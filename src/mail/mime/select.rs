@@ -1,20 +1,25 @@
 //! Which part is the mail's text, which are attachments, and which are another form of the same thing.
 //!
 //! A multipart/alternative is rendered once (RFC 3249 §3.2.1), the plain text before the HTML. What hangs on the form
-//! that is not used still counts, except the small pictures that only its HTML shows. Encrypted content is refused.
+//! that is not used still counts, except the pictures of signatures that only its HTML shows. Pictures that the used HTML shows
+//! belong to it. Encrypted content is refused.
 
 use super::text::{self, DelSp};
 use super::tree::Part;
-use super::{Attachment, Body, MimeError};
+use super::{Attachment, Body, Inline, MimeError};
 
-/// The largest picture that passes for a signature's logo, octets as encoded in the mail.
-const LOGO_BYTES_MAX: usize = 20 * 1024;
+/// A picture of at most so many octets passes for a signature's logo whatever its size.
+const LOGO_BYTES_MAX: usize = 15 * 1024;
+/// A larger one does when it is no larger than a banner: nobody reads a scan of that size.
+const BANNER_HEIGHT_MAX_PX: usize = 300;
+const BANNER_AREA_MAX_PX: usize = 300_000;
 
 /// What a mail holds.
 #[derive(Debug, Default)]
 pub(super) struct Content {
     pub(super) body: Option<Body>,
     pub(super) attachments: Vec<Attachment>,
+    pub(super) inline: Vec<Inline>,
     pub(super) left_out: Vec<String>,
 }
 
@@ -34,7 +39,12 @@ pub(super) fn select(root: &Part<'_>) -> Result<Content, MimeError> {
         }
         let is_text = leaf.media.kind.starts_with("text/");
         let charset = leaf.media.field.param("charset").filter(|_| is_text).map(super::clean);
-        content.attachments.push(Attachment { name, media: leaf.media.kind.clone(), charset, bytes });
+        let media = leaf.media.kind.clone();
+        content.attachments.push(Attachment { name, media, charset, bytes });
+    }
+    for (id, leaf) in sorter.inline {
+        let name = leaf.file_name().unwrap_or_else(|| leaf.called());
+        content.inline.push(Inline { id, name, media: leaf.media.kind.clone(), bytes: leaf.octets()? });
     }
     content.left_out = sorter.left_out;
     Ok(content)
@@ -47,6 +57,10 @@ struct Sorter<'a, 'm> {
     /// Attachments of a form that is not used: dropped when the used form has them too.
     doubtful: Vec<&'a Part<'m>>,
     left_out: Vec<String>,
+    /// Pictures of the HTML that is rendered, by Content-ID.
+    inline: Vec<(String, &'a Part<'m>)>,
+    /// The HTML that is rendered.
+    used_html: Option<String>,
     /// HTML that is not rendered because a plain text says the same.
     unused_html: Vec<String>,
 }
@@ -75,6 +89,9 @@ impl<'a, 'm> Sorter<'a, 'm> {
             self.attachments.push(part);
         } else if self.body.is_none() {
             self.body = Some(part);
+            if part.media.kind == "text/html" {
+                self.used_html = Some(decoded(part)?);
+            }
         } else if !is_blank(part)? {
             self.attachments.push(part);
         }
@@ -128,7 +145,7 @@ impl<'a, 'm> Sorter<'a, 'm> {
         if is_main_text || is_form_of_text {
             return Ok(());
         }
-        if !self.leave_out(part) {
+        if !self.is_of_html(part)? {
             self.attachments.push(part);
             self.doubtful.push(part);
         }
@@ -144,7 +161,7 @@ impl<'a, 'm> Sorter<'a, 'm> {
             self.visit(root)?;
         }
         for (_, other) in part.parts.iter().enumerate().filter(|(n, _)| *n != root) {
-            if other.parts.is_empty() && self.leave_out(other) {
+            if other.parts.is_empty() && self.is_of_html(other)? {
                 continue;
             }
             self.visit(other)?;
@@ -152,16 +169,20 @@ impl<'a, 'm> Sorter<'a, 'm> {
         Ok(())
     }
 
-    /// Whether this is a small picture that only HTML shows which is not used: a signature's logo. A large one is
-    /// somebody's photo or scan, and is kept.
-    fn leave_out(&mut self, part: &Part<'_>) -> bool {
-        let shown = part.media.kind.starts_with("image/")
-            && part.encoded_len() <= LOGO_BYTES_MAX
-            && content_id(part).is_some_and(|id| self.unused_html.iter().any(|html| refers_to(html, &id)));
-        if shown {
-            self.left_out.push(part.file_name().unwrap_or_else(|| part.called()));
+    /// Whether this is a picture that HTML shows: in its place in the HTML that is rendered; left out where plain text is used
+    /// instead and it is a signature's logo. A large one is somebody's photo or scan, and is kept.
+    fn is_of_html(&mut self, part: &'a Part<'m>) -> Result<bool, MimeError> {
+        let Some(id) = content_id(part).filter(|_| may_be_picture(part)) else { return Ok(false) };
+        if can_be_drawn(&part.media.kind) && self.used_html.as_ref().is_some_and(|html| refers_to(html, &id)) {
+            self.inline.push((id, part));
+            return Ok(true);
         }
-        shown
+        let shown = self.unused_html.iter().any(|html| refers_to(html, &id));
+        if !shown || !is_logo(&part.octets()?) {
+            return Ok(false);
+        }
+        self.left_out.push(part.file_name().unwrap_or_else(|| part.called()));
+        Ok(true)
     }
 }
 
@@ -249,17 +270,34 @@ fn content_id(part: &Part<'_>) -> Option<String> {
     part.field("content-id").map(|f| bare_id(&f.text())).filter(|id| !id.is_empty())
 }
 
-/// Whether a file of a container would pass for a signature's logo, as [`Sorter::leave_out`] has it.
-pub(super) fn is_logo(media: &str, name: &str, size_bytes: usize) -> bool {
+/// Whether HTML is drawn with pictures of this kind in it; others are attachments like any.
+pub(super) fn can_be_drawn(media: &str) -> bool {
+    matches!(media, "image/png" | "image/jpeg" | "image/jpg" | "image/gif" | "image/bmp" | "image/webp")
+}
+
+fn may_be_picture(part: &Part<'_>) -> bool {
+    part.media.kind.starts_with("image/") || is_named_picture(&part.media.kind, &part.file_name().unwrap_or_default())
+}
+
+/// Whether a file is a picture by its name, where its type says nothing.
+pub(super) fn is_named_picture(media: &str, name: &str) -> bool {
     const EXTENSIONS: [&str; 5] = [".png", ".gif", ".jpg", ".jpeg", ".bmp"];
-    let named = || EXTENSIONS.iter().any(|e| name.to_ascii_lowercase().ends_with(e));
-    let picture = media.starts_with("image/") || media == "application/octet-stream" && named();
-    // Base64 makes 4 octets of 3.
-    picture && size_bytes.saturating_mul(4) / 3 <= LOGO_BYTES_MAX
+    media == "application/octet-stream" && EXTENSIONS.iter().any(|e| name.to_ascii_lowercase().ends_with(e))
+}
+
+/// Whether a picture passes for a signature's logo: by its octets, or by its size in pixels.
+pub(crate) fn is_logo(octets: &[u8]) -> bool {
+    let banner = || {
+        let size = imagesize::blob_size(octets).ok();
+        size.is_some_and(|size| {
+            size.height <= BANNER_HEIGHT_MAX_PX && size.width.saturating_mul(size.height) <= BANNER_AREA_MAX_PX
+        })
+    };
+    octets.len() <= LOGO_BYTES_MAX || banner()
 }
 
 /// RFC 2392: `cid:` and the id, some characters as `%40`.
-pub(super) fn refers_to(html: &str, id: &str) -> bool {
+pub(crate) fn refers_to(html: &str, id: &str) -> bool {
     let escaped = id.replace('@', "%40");
     let is_cid = |before: &[u8]| before.len() >= 4 && before[before.len() - 4..].eq_ignore_ascii_case(b"cid:");
     let names = |id: &str| html.match_indices(id).any(|(at, _)| is_cid(&html.as_bytes()[..at]));

@@ -1,5 +1,8 @@
 //! Mails as they occur, and as they should not.
 
+mod corpus;
+mod properties;
+
 use super::*;
 
 fn mail(text: &str) -> Mail {
@@ -84,6 +87,8 @@ fn transfer_encodings_are_undone_or_refused_with_the_name_of_the_part() {
         ("quoted-printable", "a=3Db=\n c", "a=b c"),
         ("quoted-printable", "a==b =ZZ =4 =", "a==b =ZZ =4 "),
         ("quoted-printable", "f=c3=bcr  \t\nx", "für\r\nx"),
+        ("x-uuencode", "begin 644 cat.txt\n#0V%T\n`\nend\n", "Cat"),
+        ("x-uue", "text\nbegin 644 a b\n&0V%T0V%T\n!80\n \nend", "CatCata"),
         ("8bit", "für", "für"),
         ("7bit (comment)", "x", "x"),
         ("", "x", "x"),
@@ -95,7 +100,10 @@ fn transfer_encodings_are_undone_or_refused_with_the_name_of_the_part() {
         ("base64", "YWJj*ZGVm", Cause::DocumentDamaged),
         ("base64", "YWJjZ", Cause::DocumentDamaged),
         ("base64", "YWJj\n-- \nunsubscribe here", Cause::DocumentDamaged),
-        ("x-uuencode", "begin 644 x", Cause::DocumentUnsupported),
+        ("x-uuencode", "begin 644 x\n#0V%T", Cause::DocumentDamaged),
+        ("x-uuencode", "#0V%T\nend", Cause::DocumentDamaged),
+        ("x-uuencode", "begin 644 x\n#0~%T\nend", Cause::DocumentDamaged),
+        ("x-binhex", "(This file", Cause::DocumentUnsupported),
     ] {
         let error = part(encoding, content).unwrap_err();
         assert_eq!(error.cause, cause, "{encoding}: {content}");
@@ -197,7 +205,7 @@ fn broken_address_lists_still_give_the_address() {
 }
 
 #[test]
-fn automatic_mail_is_recognised() {
+fn s17_automatic_mail_is_recognised() {
     for (field, expected) in [
         ("Auto-Submitted: auto-replied", true),
         ("Auto-Submitted: auto-generated; x=y", true),
@@ -212,6 +220,70 @@ fn automatic_mail_is_recognised() {
         ("Subject: bulk", false),
     ] {
         assert_eq!(mail(&format!("{field}\n\n--B\n\nx\n--B--\n")).automatic, expected, "{field}");
+    }
+}
+
+#[test]
+fn s17_x9_each_machine_is_known_by_its_marks() {
+    for (fields, expected) in [
+        ("X-Fax-Id: F-1\nX-Fax-Status: sent", Some(Machine::Gateway)),
+        ("Content-Type: multipart/report; boundary=B", Some(Machine::Report)),
+        ("X-MS-Journal-Report: ", Some(Machine::Journal)),
+        ("Auto-Submitted: auto-replied", Some(Machine::Answer)),
+        ("X-Autoreply: yes", Some(Machine::Answer)),
+        ("Precedence: auto_reply", Some(Machine::Answer)),
+        ("Auto-Submitted: auto-generated", Some(Machine::Program)),
+        ("Auto-Submitted: auto-notified; owner-email=x", Some(Machine::Program)),
+        ("Precedence: bulk", Some(Machine::Bulk)),
+        ("List-Id: <l.x.test>", Some(Machine::Bulk)),
+        ("Auto-Submitted: no\nX-Fax-Quality: fine", None),
+        ("X-Auto-Response-Suppress: All", None),
+    ] {
+        assert_eq!(mail(&format!("{fields}\n\n--B\n\nx\n--B--\n")).machine, expected, "{fields}");
+    }
+}
+
+#[test]
+fn x8_importance_is_read_in_every_form() {
+    for (field, expected) in [
+        ("Importance: High", 1),
+        ("Importance: low", -1),
+        ("Importance: normal", 0),
+        ("X-Priority: 1 (Highest)", 1),
+        ("X-Priority: 2", 1),
+        ("X-Priority: 3", 0),
+        ("X-Priority: 5", -1),
+        ("X-MSMail-Priority: High", 1),
+        ("Priority: urgent", 1),
+        ("Priority: non-urgent", -1),
+        ("Importance: low\nX-Priority: 1", -1),
+        ("Subject: urgent", 0),
+    ] {
+        assert_eq!(mail(&format!("{field}\n\nx\n")).importance, expected, "{field}");
+    }
+}
+
+#[test]
+fn x7_a_signatures_banner_is_no_page_and_a_scan_in_the_text_is() {
+    let png = |width: u32, height: u32, padding: usize| {
+        let head = [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".as_slice(), &width.to_be_bytes(), &height.to_be_bytes()].concat();
+        let octets = [head, b"\x08\x06\0\0\0".to_vec(), vec![9; padding]].concat();
+        let lines = data_encoding::BASE64.encode(&octets);
+        format!(
+            "Content-Type: image/png; name=image001.png\nContent-ID: <logo@x>\nContent-Transfer-Encoding: base64\n\n{lines}"
+        )
+    };
+    let outlook = nested("alternative", "C", &[PLAIN, HTML]);
+    for (width, height, octets, is_page) in [
+        (600, 160, 90_000, false),
+        (1000, 300, 90_000, false),
+        (1654, 2339, 90_000, true),
+        (3000, 299, 90_000, true),
+        (2000, 1500, 4000, false),
+    ] {
+        let mail = mail(&multipart("related", &[&outlook, &png(width, height, octets)]));
+        assert_eq!(mail.attachments.len(), usize::from(is_page), "{width} x {height}, {octets} octets");
+        assert_eq!(mail.left_out.len(), usize::from(!is_page));
     }
 }
 
@@ -307,7 +379,8 @@ fn a_logo_of_the_unused_html_is_left_out_by_name_and_a_picture_of_the_used_one_i
     assert_eq!((names(&kept), kept.left_out.len()), (vec![("logo.png", "image/png")], 0), "too large for a logo");
     let html_only = mail(&multipart("related", &[HTML, LOGO]));
     assert!(matches!(html_only.body, Some(Body::Html(_))));
-    assert_eq!(names(&html_only), [("logo.png", "image/png")]);
+    assert_eq!((names(&html_only), html_only.inline.len()), (vec![], 1), "the HTML shows it in its place");
+    assert_eq!((html_only.inline[0].id.as_str(), html_only.inline[0].name.as_str()), ("logo@x", "logo.png"));
     let not_shown = LOGO.replace("logo@x", "scan@x");
     let scan = mail(&multipart("related", &[&outlook, &not_shown]));
     assert_eq!((names(&scan), scan.left_out.len()), (vec![("logo.png", "image/png")], 0));

@@ -1,4 +1,4 @@
-//! Content-Transfer-Encoding undone: base64 and quoted-printable (RFC 2045 §6.7, §6.8).
+//! Content-Transfer-Encoding undone: base64 and quoted-printable (RFC 2045 §6.7, §6.8), and uuencode (POSIX), which old clients send.
 //!
 //! What is certain is repaired (missing padding, a stray `=`); what is not is an error, never half a document.
 
@@ -58,6 +58,38 @@ pub(super) fn quoted_printable(encoded: &[u8], ends: LineEnds) -> Vec<u8> {
         out.extend_from_slice(end);
     }
     out
+}
+
+/// The octets between `begin MODE NAME` and `end`. Trailing spaces of a line may be missing, which mail servers cut off; anything else is an
+/// error.
+pub(super) fn uuencode(encoded: &[u8]) -> Result<Vec<u8>, String> {
+    let damaged = |why: &str| format!("not uuencode: {why}");
+    let mut lines = encoded.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    lines.find(|line| line.starts_with(b"begin ")).ok_or_else(|| damaged("no line begins it"))?;
+    let mut out = Vec::with_capacity(encoded.len() / 4 * 3);
+    for line in lines {
+        if line.trim_ascii_end() == b"end" {
+            return Ok(out);
+        }
+        let Some((length, symbols)) = line.split_first() else { continue };
+        let octets = usize::from(length.wrapping_sub(b' ') & 63);
+        let value = |symbol: u8| {
+            (b' '..=b'`').contains(&symbol).then(|| (symbol - b' ') & 63).ok_or_else(|| damaged("an invalid symbol"))
+        };
+        let begun = out.len();
+        let count = octets.div_ceil(3) * 4;
+        let padded = symbols.iter().copied().chain(std::iter::repeat(b' ')).take(count);
+        let values = padded.map(value).collect::<Result<Vec<u8>, String>>()?;
+        for four in values.chunks_exact(4) {
+            out.extend([four[0] << 2 | four[1] >> 4, four[1] << 4 | four[2] >> 2, four[2] << 6 | four[3]]);
+        }
+        out.truncate(begun + octets);
+        // Lines of nothing but missing spaces are a trick.
+        if out.len() > encoded.len() {
+            return Err(damaged("its lines are too short"));
+        }
+    }
+    Err(damaged("its end is missing"))
 }
 
 fn trim_blanks(line: &[u8]) -> &[u8] {

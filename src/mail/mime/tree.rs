@@ -76,11 +76,6 @@ pub(super) struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Octets of its content as they are in the mail.
-    pub(super) fn encoded_len(&self) -> usize {
-        self.body.len()
-    }
-
     /// The name its sender gave it.
     pub(super) fn file_name(&self) -> Option<String> {
         self.disposition.file_name("filename").or_else(|| self.media.field.file_name("name"))
@@ -103,10 +98,12 @@ impl Part<'_> {
     pub(super) fn octets(&self) -> Result<Vec<u8>, MimeError> {
         let encoding =
             self.field("content-transfer-encoding").map(Field::text).unwrap_or_default().to_ascii_lowercase();
+        let damaged = |error: String| MimeError::damaged(format!("{}: {error}", self.called()));
         // Comments and parameters are not allowed there, and occur.
         match encoding.split([';', ' ', '(']).next().unwrap_or_default() {
             "" | "7bit" | "8bit" | "binary" => Ok(self.body.to_vec()),
-            "base64" => transfer::base64(self.body).map_err(|e| MimeError::damaged(format!("{}: {e}", self.called()))),
+            "base64" => transfer::base64(self.body).map_err(damaged),
+            "x-uuencode" | "uuencode" | "x-uue" => transfer::uuencode(self.body).map_err(damaged),
             "quoted-printable" => Ok(transfer::quoted_printable(self.body, transfer::LineEnds::Lines)),
             other => {
                 let other: String = other.chars().take(40).collect();

@@ -145,6 +145,60 @@ pub(super) async fn a_sender_is_told_once_that_a_fax_waits(bench: Bench) {
     assert_eq!(work.notice.header_message_id, format!("{}.delayed@fax.example.com", waits.short()));
 }
 
+/// RFC 3461 §5.2: six forms of NOTIFY, three things that happen to a fax. Without NOTIFY every fax is answered, as is promised.
+pub(super) async fn d2_each_notify_gets_the_reports_that_it_asks_for_and_no_other(bench: Bench) {
+    let asked = |success, failure, delay| NotifyOn { success, failure, delay };
+    let agent = testing::owner("gw-a");
+    for (notify, text) in [
+        (NotifyOn::default(), "none: sent failed delayed"),
+        (NotifyOn::NEVER, "NEVER:"),
+        (asked(true, false, false), "SUCCESS: sent"),
+        (asked(false, true, false), "FAILURE: failed"),
+        (asked(false, false, true), "DELAY: delayed"),
+        (asked(true, true, true), "SUCCESS,FAILURE,DELAY: sent failed delayed"),
+    ] {
+        let mut owed = Vec::new();
+        for outcome in [Some(Outcome::Sent), Some(Outcome::Failed), None] {
+            let mut message = testing::message(&["+99910200"]);
+            message.faxes[0].notify = notify;
+            let id = bench.submit_message(message).await[0];
+            let Some(outcome) = outcome else {
+                bench.clock.advance(SECOND * 900);
+                bench.store.owe_delayed(SECOND * 900, "fax.example.com", 9).await.unwrap();
+                let notices = bench.store.fax(id).await.unwrap().notices;
+                owed.extend(notices.iter().map(|notice| (notice.kind, notice.recipient.clone())));
+                continue;
+            };
+            bench.render_all().await;
+            let call = bench.call(&agent).await;
+            if outcome == Outcome::Sent {
+                bench.confirm(&call, 1..=3).await;
+            }
+            let record = bench.store.fax(id).await.unwrap();
+            let cause = (outcome == Outcome::Failed).then_some(Cause::Busy);
+            let end = FinalEnd::new(&record.message, &record.fax, outcome, cause, None, "fax.example.com");
+            let over = AttemptEnd { detail: "over".to_owned(), ..AttemptEnd::default() };
+            bench.store.end_attempt(call.attempt, call.token, over, Next::Final(end)).await.unwrap();
+            let notices = bench.store.fax(id).await.unwrap().notices;
+            assert_eq!(notices.len(), 1, "{text}: mailed or not, one is recorded");
+            let mailed = notices.iter().filter(|notice| notice.state == NoticeState::Owed);
+            owed.extend(mailed.map(|notice| (notice.kind, notice.recipient.clone())));
+        }
+        let name = text.split(':').next().unwrap();
+        assert!(owed.iter().all(|(_, to)| to.as_deref() == Some("anna@example.com")), "{name}: {owed:?}");
+        let kinds: String = owed.iter().map(|(kind, _)| format!(" {kind}")).collect();
+        assert_eq!(format!("{name}:{kinds}"), text);
+        // What waits is not claimed in the next round.
+        while let Some(work) = bench.store.claim_render(&agent, LEASE).await.unwrap() {
+            for (fax, token) in work.faxes {
+                let end =
+                    FinalEnd::new(&work.message, &fax, Outcome::Failed, Some(Cause::Busy), None, "fax.example.com");
+                bench.store.render_failed(fax.id, token, end).await.unwrap();
+            }
+        }
+    }
+}
+
 pub(super) async fn a_fax_in_a_call_is_not_told_to_wait(bench: Bench) {
     let call = bench.in_call(&testing::owner("gw-a")).await;
     bench.clock.advance(SECOND * 900);

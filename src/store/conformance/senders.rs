@@ -31,17 +31,45 @@ pub(super) async fn what_an_identity_sent_within_an_hour_and_a_day_is_limited(be
     assert_accepted(&store.submit(from(&anna, &["+99910200"])).await.unwrap());
     let over = OverLimit { what: "faxes per hour", most: 2, again: Some(first.plus(HOUR)) };
     assert_eq!(store.submit(from(&anna, &["+99910200"])).await.unwrap(), Submitted::OverLimit(over));
-    assert_eq!(store.over_limit("anna", &anna.limits).await.unwrap(), Some(over));
-    assert_eq!(store.over_limit("ben", &ben.limits).await.unwrap(), None);
+    assert_eq!(store.over_limit("anna", None, &anna.limits).await.unwrap(), Some(over));
+    assert_eq!(store.over_limit("ben", None, &ben.limits).await.unwrap(), None);
     assert_accepted(&store.submit(from(&ben, &["+99910200", "+99910201"])).await.unwrap());
 
     bench.clock.advance(HOUR);
     assert_accepted(&store.submit(from(&anna, &["+99910200"])).await.unwrap());
     let over = OverLimit { what: "faxes per day", most: 3, again: Some(first.plus(24 * HOUR)) };
-    assert_eq!(store.over_limit("anna", &anna.limits).await.unwrap(), Some(over));
+    assert_eq!(store.over_limit("anna", None, &anna.limits).await.unwrap(), Some(over));
     assert_eq!(store.submit(from(&anna, &["+99910200"])).await.unwrap(), Submitted::OverLimit(over));
     bench.clock.advance(24 * HOUR);
-    assert_eq!(store.over_limit("anna", &anna.limits).await.unwrap(), None);
+    assert_eq!(store.over_limit("anna", None, &anna.limits).await.unwrap(), None);
+}
+
+pub(super) async fn what_one_sender_of_an_identity_sent_is_limited_for_itself(bench: Bench) {
+    let store = &bench.store;
+    let limits = SubmitLimits { faxes_per_day_each: Some(2), ..SubmitLimits::default() };
+    let relay = submitter("10.0.5.0/24", limits);
+    let of = |path: Option<&str>, numbers: &[&str]| NewMessage {
+        reverse_path: path.map(str::to_owned),
+        ..from(&relay, numbers)
+    };
+    let first = store.now().await.unwrap();
+    assert_accepted(&store.submit(of(Some("anna@example.com"), &["+99910200", "+99910201"])).await.unwrap());
+    let over = OverLimit { what: "faxes per day of one sender", most: 2, again: Some(first.plus(24 * HOUR)) };
+    let again = of(Some("Anna@Example.com"), &["+99910200"]);
+    assert_eq!(store.submit(again).await.unwrap(), Submitted::OverLimit(over));
+    assert_eq!(store.over_limit("10.0.5.0/24", Some("ANNA@example.com"), &limits).await.unwrap(), Some(over));
+    for (identity, path) in
+        [("10.0.5.0/24", Some("ben@example.com")), ("10.0.5.0/24", None), ("other", Some("anna@example.com"))]
+    {
+        assert_eq!(store.over_limit(identity, path, &limits).await.unwrap(), None, "{identity} {path:?}");
+    }
+    let three = of(Some("ben@example.com"), &["+99910200", "+99910201", "+99910202"]);
+    let Submitted::OverLimit(alone) = store.submit(three).await.unwrap() else { panic!("it is over the limit") };
+    assert_eq!(alone.again, None, "it never fits");
+    assert_accepted(&store.submit(of(None, &["+99910200", "+99910201"])).await.unwrap());
+    assert!(store.over_limit("10.0.5.0/24", None, &limits).await.unwrap().is_some(), "null senders are one");
+    bench.clock.advance(24 * HOUR);
+    assert_eq!(store.over_limit("10.0.5.0/24", Some("anna@example.com"), &limits).await.unwrap(), None);
 }
 
 pub(super) async fn pages_count_as_soon_as_they_are_known(bench: Bench) {

@@ -63,8 +63,12 @@ pub struct NewMessage {
     pub raw: DocumentRef,
     /// On whose account it goes; none for what an administrator submits.
     pub submitter: Option<Submitter>,
-    /// One for each recipient; never empty.
+    /// Whether its faxes wait until somebody releases them.
+    pub held: bool,
+    /// One for each recipient; empty for a mail that is answered alone.
     pub faxes: Vec<NewFax>,
+    /// The mail that answers it, where it is no fax: a preview, or the instructions.
+    pub answer: Option<NewNotice>,
 }
 
 /// One recipient of a message to store.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{FaxRecord, Lease, LeaseToken, ReceivedRecord};
+use super::{FaxRecord, Lease, LeaseToken, Message, ReceivedRecord};
 use crate::domain::{FaxId, NoticeId, NoticeKind, NoticeState, ReceivedFaxId, ReceivedFormat, Timestamp};
 
 /// A mail that we shall owe somebody.
@@ -69,6 +69,8 @@ pub enum About {
     Fax(Box<FaxRecord>),
     /// A fax that came in.
     Received(Box<ReceivedRecord>),
+    /// A mail that is no fax: a preview, or the instructions.
+    Message(Box<Message>),
 }
 
 impl NoticeWork {

@@ -24,6 +24,10 @@ pub struct SubmitLimits {
     pub faxes_per_hour: Option<u32>,
     /// Faxes accepted within any 24 hours.
     pub faxes_per_day: Option<u32>,
+    /// Faxes of one reverse-path accepted within any hour.
+    pub faxes_per_hour_each: Option<u32>,
+    /// Faxes of one reverse-path accepted within any 24 hours.
+    pub faxes_per_day_each: Option<u32>,
     /// Pages of the faxes accepted within any hour, as far as they are rendered.
     pub pages_per_hour: Option<u32>,
     /// Pages of the faxes accepted within any 24 hours, as far as they are rendered.

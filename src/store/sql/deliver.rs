@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::{Place, unknown_value};
-use super::intake::event;
+use super::intake::{self, event};
 use super::rows::{self, notice_columns};
 use super::{Query, Row, Tx, fetch_each, fetch_list, reading, received, returned, sql, statements};
 use crate::domain::{FaxId, NoticeId, Timestamp};
@@ -22,6 +22,8 @@ statements! {
         UPDATE notices SET lease_node = $2, lease_epoch = $3, lease_expires_at = $4, lease_token = lease_token + 1,
             suspect_at = NULL, tries = tries + 1
         WHERE id = $1 RETURNING ", notice_columns!());
+    TOLD = "-- events.add_of_answer
+        INSERT INTO events (at, node, message_id, kind, text) SELECT $1, $2, message_id, $3, $4 FROM notices WHERE id = $5";
     OF_RECEIVED = "-- notices.of_received\nSELECT received_fax_id FROM notices WHERE id = $1";
     LOCK = concat!("-- notices.lock\nSELECT ", notice_columns!(), " FROM notices WHERE id = $1"),
         locking "FOR NO KEY UPDATE";
@@ -68,7 +70,7 @@ pub(super) async fn claim(tx: &mut Tx, owner: &Owner, limit: u32, lease: Duratio
         let about = match (notice.fax, notice.received) {
             (Some(fax), _) => About::Fax(Box::new(reading::record_of(fax, &mut answers)?)),
             (None, Some(fax)) => About::Received(Box::new(received::record(&mut tx.conn, fax).await?)),
-            (None, None) => return Err(StoreError::Refused(format!("the notice {} tells of no fax", notice.id))),
+            (None, None) => About::Message(Box::new(reading::answered(&mut tx.conn, notice.id).await?)),
         };
         claimed.push(NoticeWork { notice, token: row.col("lease_token")?, about });
     }
@@ -144,7 +146,12 @@ pub(super) async fn told(tx: &mut Tx, notice: &Notice, node: Option<&str>, kind:
             let to = notice.recipient.as_deref().unwrap_or_default();
             received::event(tx, fax, node, kind, &format!("mail for {to} {text}")).await
         }
-        (None, None) => Ok(()),
+        (None, None) => {
+            let text = intake::event_line(&format!("\"{}\" {text}", notice.kind));
+            let query = sql(&TOLD).bind(tx.now().await?.0).bind(node).bind(kind).bind(text).bind(notice.id.to_string());
+            query.later(&mut tx.conn).await.place("events.add_of_answer")?;
+            Ok(())
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! A message comes in: documents, message, faxes and their first events, or nothing at all.
 
 use super::error::Place;
-use super::{DbError, Done, Query, Tx, execute_list, senders, sql, statements};
+use super::{DbError, Done, Query, Tx, execute_list, orders, senders, sql, statements};
 use crate::domain::{ShortId, Timestamp};
-use crate::store::{DocumentRef, NewFax, NewMessage, Result, StoreError, Submitted};
+use crate::store::{DocumentRef, NewFax, NewMessage, NewNotice, Result, StoreError, Submitted};
 
 statements! {
     KNOWN = "-- messages.known
@@ -30,8 +30,13 @@ statements! {
             original_recipient, notify_success, notify_failure, notify_delay, state, priority, not_before,
             first_call_at, give_up_at, accepted_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'accepted', $14, $15, $16, $17, $15)";
+    ANSWER = "-- notices.owe_answer
+        INSERT INTO notices (id, message_id, kind, state, recipient, header_message_id, created_at, not_before)
+        VALUES ($1, $2, $3, 'owed', $4, $5, $6, $6)";
     EVENT = "-- events.add
         INSERT INTO events (at, node, fax_id, kind, text) VALUES ($1, $2, $3, $4, $5)";
+    EVENT_OF_MESSAGE = "-- events.add_of_message
+        INSERT INTO events (at, message_id, kind, text) VALUES ($1, $2, $3, $4)";
     EVENT_OF_NOBODY = "-- events.add_of_nobody\nINSERT INTO events (at, node, kind, text) VALUES ($1, $2, $3, $4)";
 }
 
@@ -39,8 +44,8 @@ statements! {
 const EVENT_CHARS_MAX: usize = 400;
 
 pub(super) async fn submit(tx: &mut Tx, message: &NewMessage) -> Result<Submitted> {
-    if message.faxes.is_empty() {
-        return Err(StoreError::Refused("a message without recipients".to_owned()));
+    if message.faxes.is_empty() == message.answer.is_none() {
+        return Err(StoreError::Refused("a message without recipients, or one that is sent and answered".to_owned()));
     }
     if let Some(before) = known(tx, message).await? {
         return Ok(before);
@@ -54,6 +59,7 @@ pub(super) async fn submit(tx: &mut Tx, message: &NewMessage) -> Result<Submitte
     let at = tx.now().await?;
     let mut asked = vec![document_query(&message.raw, at), message_query(message, at)];
     asked.extend(message.faxes.iter().map(|fax| fax_query(message, fax, at)));
+    asked.extend(message.answer.iter().map(|answer| answer_query(message, answer, at)));
     let mut done = execute_list(asked, &mut tx.conn).await.into_iter();
     let mut next = move || done.next().expect("each query has its answer");
     next().place("documents.put")?;
@@ -61,10 +67,19 @@ pub(super) async fn submit(tx: &mut Tx, message: &NewMessage) -> Result<Submitte
     for fax in &message.faxes {
         unless_taken(next(), "faxes.submit", &fax.id.short())?;
     }
+    if let Some(answer) = &message.answer {
+        next().place("notices.owe_answer")?;
+        let from = message.reverse_path.as_deref().unwrap_or("<>");
+        let text = format!("{} asked for by {from}, {} by {}", answer.kind, message.client, message.source);
+        event_of_message(tx, &message.id.to_string(), "accepted", &text).await?;
+    }
     for fax in &message.faxes {
         let from = message.reverse_path.as_deref().unwrap_or("<>");
         let text = format!("accepted from {from}, {} by {}, for {}", message.client, message.source, fax.number);
         event(tx, &fax.id.to_string(), None, "accepted", &text).await?;
+        if message.held {
+            orders::hold_now(tx, fax.id, from).await?;
+        }
     }
     Ok(Submitted::Accepted { at })
 }
@@ -170,6 +185,16 @@ fn fax_query<'m>(message: &'m NewMessage, fax: &'m NewFax, at: Timestamp) -> Que
         .bind(first_call_at.plus(fax.give_up_after).0)
 }
 
+fn answer_query<'m>(message: &'m NewMessage, answer: &'m NewNotice, at: Timestamp) -> Query<'m> {
+    sql(&ANSWER)
+        .bind(answer.id.to_string())
+        .bind(message.id.to_string())
+        .bind(answer.kind.as_str())
+        .bind(answer.recipient.as_deref())
+        .bind(&answer.header_message_id)
+        .bind(at.0)
+}
+
 /// Adds one line to the story of a fax, in the transaction of what it tells.
 pub(super) async fn event(tx: &mut Tx, fax: &str, node: Option<&str>, kind: &str, text: &str) -> Result<()> {
     sql(&EVENT)
@@ -181,6 +206,13 @@ pub(super) async fn event(tx: &mut Tx, fax: &str, node: Option<&str>, kind: &str
         .later(&mut tx.conn)
         .await
         .place("events.add")?;
+    Ok(())
+}
+
+/// An event of a message that has no fax.
+pub(super) async fn event_of_message(tx: &mut Tx, message: &str, kind: &str, text: &str) -> Result<()> {
+    let query = sql(&EVENT_OF_MESSAGE).bind(tx.now().await?.0).bind(message).bind(kind).bind(event_line(text));
+    query.later(&mut tx.conn).await.place("events.add_of_message")?;
     Ok(())
 }
 

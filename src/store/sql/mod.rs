@@ -476,12 +476,17 @@ impl Store for SqlStore {
         .await
     }
 
-    async fn over_limit(&self, identity: &str, limits: &SubmitLimits) -> Result<Option<OverLimit>> {
-        let (identity, limits) = (identity.to_owned(), *limits);
+    async fn over_limit(
+        &self,
+        identity: &str,
+        reverse_path: Option<&str>,
+        limits: &SubmitLimits,
+    ) -> Result<Option<OverLimit>> {
+        let (identity, path, limits) = (identity.to_owned(), reverse_path.map(str::to_owned), *limits);
         self.read("submitters.over", move |c| {
             Box::pin(async move {
                 let now = c.now().await?;
-                senders::over(&mut c.conn, &identity, &limits, 1, now).await
+                senders::over(&mut c.conn, &identity, path.as_deref(), &limits, 1, now).await
             })
         })
         .await

@@ -152,7 +152,7 @@ async fn is_idle(tx: &mut Tx, row: &FaxRow) -> Result<bool> {
     Ok(row.lease_node.is_none() && !line::in_call(tx, row.fax.id).await?)
 }
 
-async fn hold_now(tx: &mut Tx, fax: FaxId, by: &str) -> Result<()> {
+pub(super) async fn hold_now(tx: &mut Tx, fax: FaxId, by: &str) -> Result<()> {
     let query = sql(&HOLD).bind(fax.to_string()).bind(tx.now().await?.0);
     query.execute(&mut tx.conn).await.place("faxes.hold")?;
     event(tx, &fax.to_string(), None, "held", &format!("held by {by}")).await

@@ -4,7 +4,7 @@
 use super::error::Place;
 use super::rows::{self, FaxRow, attempt_columns, event_columns, fax_columns, message_columns, notice_columns};
 use super::{Conn, DbError, Query, Row, Tx, fetch_list, sql, statements};
-use crate::domain::{AttemptId, Cause, FaxId, MessageId, ShortId, Timestamp};
+use crate::domain::{AttemptId, Cause, FaxId, MessageId, NoticeId, ShortId, Timestamp};
 use crate::store::{
     Attempt, Destination, DocumentKey, Event, EventsOf, FaxFilter, FaxRecord, FaxSummary, Message, Result, StoreError,
     StoredDocument,
@@ -33,6 +33,8 @@ statements! {
     MESSAGE = concat!("-- messages.get\nSELECT ", message_columns!(), " FROM messages WHERE id = $1");
     MESSAGE_OF_FAX = concat!("-- messages.of_fax\nSELECT ", message_columns!(), " FROM messages
         WHERE id = (SELECT message_id FROM faxes WHERE id = $1)");
+    ANSWERED = concat!("-- messages.answered\nSELECT ", message_columns!(), " FROM messages
+        WHERE id = (SELECT message_id FROM notices WHERE id = $1)");
     ATTEMPT = concat!("-- attempts.get\nSELECT ", attempt_columns!(), " FROM attempts WHERE id = $1");
     ATTEMPTS = concat!(
         "-- attempts.of_fax\nSELECT ", attempt_columns!(), " FROM attempts WHERE fax_id = $1 ORDER BY attempt_no"
@@ -94,6 +96,13 @@ pub(super) fn attempt_of(id: AttemptId, found: &[Row]) -> Result<(Attempt, FaxId
 
 pub(super) async fn message(c: &mut Conn, id: MessageId) -> Result<Message> {
     message_of(id, &message_query(id).fetch_all(c).await.place("messages.get")?)
+}
+
+/// The message that a notice answers.
+pub(super) async fn answered(c: &mut Conn, notice: NoticeId) -> Result<Message> {
+    let row = sql(&ANSWERED).bind(notice.to_string()).fetch_optional(c).await.place("messages.answered")?;
+    let missing = || StoreError::Refused(format!("the notice {notice} tells of nothing"));
+    rows::message(&row.ok_or_else(missing)?)
 }
 
 /// The same, to be sent together with other queries.

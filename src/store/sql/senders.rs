@@ -26,6 +26,10 @@ statements! {
                coalesce(min(m.accepted_at), 0) AS oldest
           FROM messages m JOIN faxes f ON f.message_id = m.id
          WHERE m.identity = $1 AND m.accepted_at > $2";
+    USED_BY = "-- submitters.used_by
+        SELECT count(*) AS faxes, coalesce(min(m.accepted_at), 0) AS oldest
+          FROM messages m JOIN faxes f ON f.message_id = m.id
+         WHERE m.identity = $1 AND m.accepted_at > $2 AND lower(coalesce(m.reverse_path, '')) = lower($3)";
     SIGNED = "-- signatures.use
         INSERT INTO signatures (signature, number, seen_at) VALUES ($1, $2, $3) ON CONFLICT (signature, number) DO NOTHING";
     KNOWN_SIGNATURE = "-- signatures.known
@@ -65,7 +69,8 @@ pub(super) async fn refuse(tx: &mut Tx, submitter: &Submitter, message: &NewMess
         lock(tx, &submitter.identity).await?;
         let faxes = u32::try_from(message.faxes.len()).unwrap_or(u32::MAX);
         let now = tx.now().await?;
-        if let Some(over) = over(&mut tx.conn, &submitter.identity, &submitter.limits, faxes, now).await? {
+        let path = message.reverse_path.as_deref();
+        if let Some(over) = over(&mut tx.conn, &submitter.identity, path, &submitter.limits, faxes, now).await? {
             return Ok(Some(Submitted::OverLimit(over)));
         }
     }
@@ -79,10 +84,25 @@ pub(super) async fn refuse(tx: &mut Tx, submitter: &Submitter, message: &NewMess
 pub(super) async fn over(
     c: &mut Conn,
     identity: &str,
+    reverse_path: Option<&str>,
     limits: &SubmitLimits,
     more: u32,
     now: Timestamp,
 ) -> Result<Option<OverLimit>> {
+    let each = [
+        (HOUR, "faxes per hour of one sender", limits.faxes_per_hour_each),
+        (DAY, "faxes per day of one sender", limits.faxes_per_day_each),
+    ];
+    for (window, what, most) in each {
+        let Some(most) = most else { continue };
+        let used = sql(&USED_BY).bind(identity).bind(began(now, window)).bind(reverse_path.unwrap_or_default());
+        let row = used.fetch_one(c).await.place("submitters.used_by")?;
+        let faxes: u32 = row.int("faxes")?;
+        if faxes.saturating_add(more) > most {
+            let again = (more <= most && faxes > 0).then_some(row.time("oldest")?.plus(window));
+            return Ok(Some(OverLimit { what, most, again }));
+        }
+    }
     let windows = [
         (HOUR, ["faxes per hour", "pages per hour"], [limits.faxes_per_hour, limits.pages_per_hour]),
         (DAY, ["faxes per day", "pages per day"], [limits.faxes_per_day, limits.pages_per_day]),
@@ -91,8 +111,7 @@ pub(super) async fn over(
         if faxes_max.is_none() && pages_max.is_none() {
             continue;
         }
-        let from = now.0.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX));
-        let row = sql(&USED).bind(identity).bind(from).fetch_one(c).await.place("submitters.used")?;
+        let row = sql(&USED).bind(identity).bind(began(now, window)).fetch_one(c).await.place("submitters.used")?;
         let (faxes, pages): (u32, u32) = (row.int("faxes")?, row.int("pages")?);
         let again = Some(row.time("oldest")?.plus(window));
         if let Some(most) = faxes_max.filter(|most| faxes.saturating_add(more) > *most) {
@@ -132,7 +151,7 @@ async fn use_signature(tx: &mut Tx, signature: &[u8; 32], message: &NewMessage) 
             return Err(StoreError::Unavailable("the same mail is being stored by another node".to_owned()));
         }
     }
-    let old = now.0.saturating_sub(i64::try_from(SIGNATURE_KEPT.as_millis()).unwrap_or(i64::MAX));
+    let old = began(now, SIGNATURE_KEPT);
     sql(&FORGET_SIGNATURES).bind(old).bind(OLD_AT_ONCE).execute(&mut tx.conn).await.place("signatures.forget")?;
     Ok(None)
 }
@@ -197,7 +216,7 @@ fn account(row: &Row) -> Result<Account> {
 /// Counts a failed login for each of `what`.
 pub(super) async fn failed(tx: &mut Tx, what: &[String], forgotten_after: Duration) -> Result<()> {
     let now = tx.now().await?;
-    let old = old(now, forgotten_after);
+    let old = began(now, forgotten_after);
     // In one order, so that no two nodes wait for one another.
     let mut what: Vec<&String> = what.iter().collect();
     what.sort_unstable();
@@ -216,7 +235,7 @@ pub(super) async fn failures(
     forgotten_after: Duration,
 ) -> Result<Vec<(String, u32)>> {
     let listed = serde_json::to_string(what).expect("a list of texts is JSON");
-    let query = sql(&FAILURES).bind(listed).bind(old(now, forgotten_after));
+    let query = sql(&FAILURES).bind(listed).bind(began(now, forgotten_after));
     let rows = query.fetch_all(c).await.place("login_failures.count")?;
     rows.iter().map(|row| Ok((row.col("what")?, row.int("failures")?))).collect()
 }
@@ -225,6 +244,6 @@ pub(super) async fn forgive(tx: &mut Tx, what: &str) -> Result<()> {
     sql(&FORGIVE).bind(what).execute(&mut tx.conn).await.place("login_failures.forgive").map(drop)
 }
 
-fn old(now: Timestamp, after: Duration) -> i64 {
+fn began(now: Timestamp, after: Duration) -> i64 {
     now.0.saturating_sub(i64::try_from(after.as_millis()).unwrap_or(i64::MAX))
 }

@@ -24,7 +24,17 @@ pub(super) mod tag {
     pub(in crate::tiff) const T6_OPTIONS: u16 = 293;
     pub(in crate::tiff) const RESOLUTION_UNIT: u16 = 296;
     pub(in crate::tiff) const PAGE_NUMBER: u16 = 297;
+    pub(in crate::tiff) const PLANAR_CONFIGURATION: u16 = 284;
+    pub(in crate::tiff) const PREDICTOR: u16 = 317;
+    pub(in crate::tiff) const COLOR_MAP: u16 = 320;
     pub(in crate::tiff) const TILE_WIDTH: u16 = 322;
+    pub(in crate::tiff) const TILE_LENGTH: u16 = 323;
+    pub(in crate::tiff) const TILE_OFFSETS: u16 = 324;
+    pub(in crate::tiff) const TILE_BYTE_COUNTS: u16 = 325;
+    pub(in crate::tiff) const EXTRA_SAMPLES: u16 = 338;
+    pub(in crate::tiff) const SAMPLE_FORMAT: u16 = 339;
+    pub(in crate::tiff) const JPEG_TABLES: u16 = 347;
+    pub(in crate::tiff) const YCBCR_SUBSAMPLING: u16 = 530;
 }
 
 /// Field types.
@@ -109,6 +119,11 @@ impl Entry {
             kind::LONG => octets.long(self.place + index * 4),
             _ => None,
         }
+    }
+
+    /// The octets of a field of octets.
+    pub(super) fn octets<'a>(&self, octets: &Octets<'a>) -> Option<&'a [u8]> {
+        octets.slice(self.place, u64::from(self.count))
     }
 
     /// The first value of a number field as a fraction; an integer is one over 1.

@@ -2,11 +2,12 @@
 //!
 //! Writing: pages become one little-endian file, each IFD before its data, pages in order ([`write_document`],
 //! [`TiffWriter`]). Reading: [`TiffReader`] takes what mail brings: either byte order, IFDs and strips anywhere, many strips,
-//! either fill order and photometric, the bilevel compressions. What another decoder has to read is named by
-//! [`TiffError::NotBilevel`]; everything else that is wrong is an error with its page, never a crash or unbounded memory.
+//! either fill order and photometric, the bilevel compressions. Pages of other kinds are named by [`TiffError::NotBilevel`]:
+//! [`TiffReader::raster`] finds their strips and tiles for those who can unpack them; everything else that is wrong is an error with its page, never a crash or unbounded memory.
 //! Standard: TIFF 6.0, RFC 3949 §3 (profile S) and §4 (profile F), RFC 3249 §5.2 (what readers put up with).
 
 mod fields;
+mod raster;
 mod read;
 mod strips;
 mod write;
@@ -16,6 +17,7 @@ use thiserror::Error;
 use crate::BitmapError;
 use crate::codec::DecodeError;
 
+pub use raster::{Alpha, Chunk, Planes, Raster};
 pub use read::{PageHeader, ResolutionSource, TiffReader};
 pub use write::{CodedStrip, Profile, TiffPage, TiffWriter, WriteError, write_document};
 
@@ -32,6 +34,16 @@ pub mod compression {
     pub const T4: u32 = 3;
     /// T.6: MMR.
     pub const T6: u32 = 4;
+    /// LZW.
+    pub const LZW: u32 = 5;
+    /// JPEG as TIFF 6.0 had it; given up since, because nobody could read it.
+    pub const OLD_JPEG: u32 = 6;
+    /// JPEG (TIFF technical note 2).
+    pub const JPEG: u32 = 7;
+    /// Deflate.
+    pub const DEFLATE: u32 = 8;
+    /// Deflate under its older number.
+    pub const OLD_DEFLATE: u32 = 32_946;
     /// Runs of equal octets.
     pub const PACK_BITS: u32 = 32_773;
 }

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::fields::{ByteOrder, Entry, Octets, tag};
-use super::{PAGES_MAX, Resolution, TiffError, compression, strips};
+use super::{PAGES_MAX, Raster, Resolution, TiffError, compression, strips};
 use crate::Bitmap;
 use crate::codec::{BitOrder, Coding, Decoded, Tolerance};
 
@@ -78,10 +78,17 @@ impl PageHeader {
 
 pub(super) struct Page {
     pub(super) header: PageHeader,
+    pub(super) fields: Vec<(u16, Entry)>,
     pub(super) strip_offsets: Option<Entry>,
     pub(super) strip_byte_counts: Option<Entry>,
     pub(super) is_tiled: bool,
     is_no_page: bool,
+}
+
+impl Page {
+    pub(super) fn field(&self, tag: u16) -> Option<Entry> {
+        self.fields.iter().find(|(found, _)| *found == tag).map(|(_, entry)| *entry)
+    }
 }
 
 impl<'a> TiffReader<'a> {
@@ -134,6 +141,11 @@ impl<'a> TiffReader<'a> {
     /// The pixels of a page. With [`Tolerance::Conceal`] damaged and missing rows are replaced and counted.
     pub fn decode_with(&self, index: usize, tolerance: Tolerance) -> Result<Decoded, TiffError> {
         strips::decode(&self.octets, index, self.entry(index)?, tolerance)
+    }
+
+    /// Where the samples of a page of any kind are.
+    pub fn raster(&self, index: usize) -> Result<Raster<'a>, TiffError> {
+        Raster::open(self.octets, index, self.entry(index)?)
     }
 
     /// The coded octets of a page as they stand in the file, or `None` when the page has several strips. The header says what
@@ -197,6 +209,7 @@ fn read_ifd(octets: &Octets<'_>, page: usize, offset: u32) -> Result<(Page, u32)
         strip_byte_counts: field(tag::STRIP_BYTE_COUNTS),
         is_tiled: field(tag::TILE_WIDTH).is_some(),
         is_no_page,
+        fields,
     };
     Ok((page, next))
 }

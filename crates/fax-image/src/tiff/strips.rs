@@ -13,7 +13,7 @@ use crate::Bitmap;
 use crate::codec::{self, BitOrder, DecodeError, DecodeParams, Decoded, RowStart, Tolerance, reverse_bits};
 
 /// Strips may share octets, but together they are at most this many times as long as the file.
-const SHARING_MAX: u64 = 16;
+pub(super) const SHARING_MAX: u64 = 16;
 
 /// Decodes all strips of a page.
 pub(super) fn decode(
@@ -136,8 +136,8 @@ fn packed(strip: &[u8], index: usize, page: &Page, rows: u32, tolerance: Toleran
     Ok(Decoded { bitmap, bad_rows: rows - complete })
 }
 
-/// TIFF 6.0 §9. Stops at `needed` octets or at the end of the data.
-fn unpack_bits(mut packed: &[u8], needed: usize) -> Vec<u8> {
+/// PackBits, TIFF 6.0 §9. Stops at `needed` octets or at the end of the data.
+pub(super) fn unpack_bits(mut packed: &[u8], needed: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(needed.min(packed.len().saturating_mul(64)));
     while out.len() < needed
         && let Some((&head, rest)) = packed.split_first()

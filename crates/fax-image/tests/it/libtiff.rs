@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fax_image::codec::{BitOrder, Coding, EncodeOptions, Eol, encode};
+use fax_image::codec::{BitOrder, Coding, EncodeOptions, Ending, Eol, encode};
 use fax_image::tiff::{CodedStrip, Profile, TiffPage, TiffReader, write_document};
 use fax_image::{Bitmap, Resolution};
+use proptest::prelude::*;
 
 use crate::made;
+use crate::roundtrip::{CODINGS, run_page};
 
 /// Runs a tool; its messages must be empty. Returns what it prints.
 fn run(tool: &str, arguments: &[&str], files: &[&Path]) -> String {
@@ -132,4 +134,65 @@ fn tiffcmp_finds_no_difference_between_profiles() {
     // It names each page and, after it, every field and row that differs.
     let differences = run("tiffcmp", &[], &[&copies[0], &copies[1]]);
     assert_eq!(differences, "Directory 1:\nDirectory 2:\nDirectory 3:\n");
+}
+
+/// A page and all that may stand around its rows in a TIFF file.
+fn coded_page() -> impl Strategy<Value = (Bitmap, Coding, EncodeOptions)> {
+    let eol = prop_oneof![Just(Eol::AnyBit), Just(Eol::OctetEnd)];
+    let ending = prop_oneof![Just(Ending::None), Just(Ending::Marker)];
+    let order = prop_oneof![Just(BitOrder::MsbFirst), Just(BitOrder::LsbFirst)];
+    let page = run_page().prop_filter("rows", |page| page.height() > 0);
+    (page, prop::sample::select(&CODINGS[..]), eol, ending, 0u32..400, order).prop_map(
+        |(page, coding, eol, ending, row_bits_min, bit_order)| {
+            let options = EncodeOptions { eol, ending, row_bits_min, bit_order, ..EncodeOptions::default() };
+            (page, coding, options)
+        },
+    )
+}
+
+proptest! {
+    // Each case is a file of many pages and two programs.
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn pages_of_ours_in_every_coding_are_what_libtiff_reads(pages in prop::collection::vec(coded_page(), 1..16)) {
+        let folder = tempfile::tempdir().unwrap();
+        let coded: Vec<Vec<u8>> = pages.iter().map(|(page, coding, options)| encode(page, *coding, options)).collect();
+        let list: Vec<TiffPage<'_>> = pages
+            .iter()
+            .zip(&coded)
+            .map(|((page, coding, options), octets)| {
+                let (coding, eol, bit_order) = (*coding, options.eol, options.bit_order);
+                let strip = CodedStrip { octets, coding, eol, bit_order, width: page.width(), height: page.height() };
+                TiffPage::coded(strip, Resolution::FINE)
+            })
+            .collect();
+        let file = written(folder.path(), "ours.tif", &write_document(&list).unwrap());
+        let read = unpacked_by_libtiff(folder.path(), &file);
+        for (number, ((page, coding, options), read)) in pages.iter().zip(read).enumerate() {
+            prop_assert!(*page == read, "page {number}, {coding:?} {options:?}");
+        }
+    }
+
+    #[test]
+    fn pages_of_libtiff_in_every_coding_are_what_we_read(
+        pages in prop::collection::vec(run_page().prop_filter("rows", |page| page.height() > 0), 1..16),
+        coding in prop::sample::select(&["g3:1d", "g3:2d", "g3:1d:fill", "g3:2d:fill", "g4", "packbits", "none"][..]),
+        order in prop::sample::select(&["-B", "-L"][..]),
+        fill in prop::sample::select(&["msb2lsb", "lsb2msb"][..]),
+        rows in 1u32..30,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let list: Vec<TiffPage<'_>> =
+            pages.iter().map(|page| TiffPage::new(page, Resolution::FINE, Profile::F)).collect();
+        let ours = written(folder.path(), "ours.tif", &write_document(&list).unwrap());
+        let theirs = folder.path().join("theirs.tif");
+        run("tiffcp", &["-c", coding, order, "-f", fill, "-r", &rows.to_string()], &[&ours, &theirs]);
+        let octets = std::fs::read(&theirs).unwrap();
+        let reader = TiffReader::open(&octets).unwrap();
+        for (number, page) in pages.iter().enumerate() {
+            let read = reader.decode(number);
+            prop_assert!(read.as_ref() == Ok(page), "page {number} {coding} {order} {fill} -r {rows}: {read:?}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::order::{ConvertError, ErrorKind, Result, damaged};
-use crate::wire::{self, Answer, Job, Request};
+use crate::wire::{self, Answer};
 use crate::worker::REQUEST_MAX_BYTES;
 
 /// Longest line of an answer.
@@ -31,8 +31,6 @@ const TMP_BYTES: u64 = 64 << 20;
 /// One document for LibreOffice.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct OfficeJob {
-    /// Folder of `soffice.bin`.
-    pub program: String,
     /// What the file is called: the format by which it is read.
     pub extension: String,
     /// Pages that are allowed: one more is made at most.
@@ -64,11 +62,11 @@ pub(crate) fn bubblewrap(program: &str) -> Command {
 }
 
 /// Serves documents until the gateway closes standard input.
-pub(crate) fn serve(memory_bytes: u64, job: OfficeJob, document: Vec<u8>, out: &mut File) -> std::io::Result<ExitCode> {
+pub(crate) fn serve(memory_bytes: u64, program: &str, out: &mut File) -> std::io::Result<ExitCode> {
     let both = |n| Rlimit { current: Some(n), maximum: Some(n) };
     rustix::process::setrlimit(Resource::As, both(memory_bytes))?;
     rustix::process::setrlimit(Resource::Core, both(0))?;
-    let mut office = match Office::start(&job.program) {
+    let mut office = match Office::start(program) {
         Ok(office) => office,
         Err(error) => {
             wire::write(out, &Answer::Failed { error }, &[])?;
@@ -77,26 +75,26 @@ pub(crate) fn serve(memory_bytes: u64, job: OfficeJob, document: Vec<u8>, out: &
     };
     wire::write(out, &Answer::Locked { open: None }, &[])?;
     let requests = listen()?;
-    let mut next = Some((job, document));
-    while let Some((job, document)) = next {
+    while let Ok((job, document)) = requests.recv() {
         match office.convert(&job, &document) {
-            Ok(pdf) => wire::write(out, &Answer::Done { pages: Vec::new(), notes: Vec::new() }, &[&pdf])?,
+            Ok(pdf) => wire::write(out, &done(), &[&pdf])?,
             Err(Trouble::Document(error)) => wire::write(out, &Answer::Failed { error }, &[])?,
             // Ending without an answer says "crashed".
             Err(Trouble::Pipe(error)) => return Err(error),
         }
-        next = requests.recv().ok();
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn done() -> Answer {
+    Answer::Done { pages: Vec::new(), notes: Vec::new(), in_colour: 0, drawn_by: Vec::new() }
 }
 
 /// Requests as they come in. When the gateway is gone, so are we, whatever LibreOffice is doing.
 fn listen() -> std::io::Result<mpsc::Receiver<(OfficeJob, Vec<u8>)>> {
     let (send, receive) = mpsc::sync_channel(1);
     let read = move || {
-        while let Ok((Request { job: Job::Office(job), .. }, mut blobs)) =
-            wire::read::<Request>(&mut std::io::stdin().lock(), REQUEST_MAX_BYTES)
-        {
+        while let Ok((job, mut blobs)) = wire::read::<OfficeJob>(&mut std::io::stdin().lock(), REQUEST_MAX_BYTES) {
             if send.send((job, blobs.pop().unwrap_or_default())).is_err() {
                 break;
             }

@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use super::jail::{OfficeJob, bubblewrap};
 use super::kind::OfficeKind;
 use crate::order::{ConvertError, ErrorKind, Result, damaged};
-use crate::wire::{self, Answer, Job, Request};
+use crate::wire::{self, Answer, Setup};
 
 /// What LibreOffice needs, as Debian calls it: for people.
 pub(crate) const PACKAGES: &str =
@@ -97,14 +97,14 @@ impl Suite {
 
     /// The document as a PDF of at most one page more than allowed.
     pub(crate) async fn to_pdf(&self, kind: OfficeKind, document: &[u8], terms: &Terms<'_>) -> Result<Vec<u8>> {
-        let frame = self.request(kind, document, terms.pages_max)?;
+        let frame = Self::request(kind, document, terms.pages_max)?;
         if let Some(warm) = self.take()
             && let Some(answer) = self.ask(warm, &frame, terms).await
         {
             return answer;
         }
         // There was none, or it had died in its sleep: whether of this document shows now.
-        let cold = self.start(terms)?;
+        let cold = self.start(terms).await?;
         let log = Arc::clone(&cold.log);
         self.ask(cold, &frame, terms).await.unwrap_or_else(|| {
             let log = String::from_utf8_lossy(&log.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
@@ -114,22 +114,8 @@ impl Suite {
 
     /// None when the instance ended without an answer.
     async fn ask(&self, mut instance: Instance, frame: &[u8], terms: &Terms<'_>) -> Option<Result<Vec<u8>>> {
-        let started = instance.documents_left < self.settings.documents_max;
-        if !started {
-            let (heard, _) = tokio::join!(
-                tokio::time::timeout(START, hear(&mut instance.stdout, FRAME_BYTES)),
-                speak(&mut instance.stdin, frame)
-            );
-            match heard {
-                Ok(Some((Answer::Locked { .. }, _))) => {}
-                Ok(Some((Answer::Failed { error }, _))) => return Some(Err(error)),
-                _ => return Some(Err(unavailable("LibreOffice does not start"))),
-            }
-        }
         let talk = async {
-            if started {
-                speak(&mut instance.stdin, frame).await;
-            }
+            speak(&mut instance.stdin, frame).await;
             hear(&mut instance.stdout, terms.output_bytes.saturating_add(FRAME_BYTES)).await
         };
         let (answer, mut blobs) = match tokio::time::timeout(terms.wall, talk).await {
@@ -153,14 +139,13 @@ impl Suite {
         Some(result)
     }
 
-    fn request(&self, kind: OfficeKind, document: &[u8], pages_max: u32) -> Result<Vec<u8>> {
-        let program = self.settings.program.display().to_string();
-        let job = Job::Office(OfficeJob { program, extension: kind.extension().to_owned(), pages_max });
-        let request = Request { memory_bytes: self.settings.memory_bytes, cpu_s: 0, job };
-        wire::encode(&request, &[document]).map_err(|error| ConvertError::new(ErrorKind::TooLarge, error.to_string()))
+    fn request(kind: OfficeKind, document: &[u8], pages_max: u32) -> Result<Vec<u8>> {
+        let job = OfficeJob { extension: kind.extension().to_owned(), pages_max };
+        wire::encode(&job, &[document]).map_err(|error| ConvertError::new(ErrorKind::TooLarge, error.to_string()))
     }
 
-    fn start(&self, terms: &Terms<'_>) -> Result<Instance> {
+    /// One that has said that it is there.
+    async fn start(&self, terms: &Terms<'_>) -> Result<Instance> {
         let mut child = Command::new(terms.program)
             .args(terms.args)
             .env_clear()
@@ -185,7 +170,19 @@ impl Suite {
             });
         }
         let pipes = child.stdin.take().zip(child.stdout.take());
-        let (stdin, stdout) = pipes.ok_or_else(|| unavailable("the sandbox has no pipes"))?;
+        let (mut stdin, mut stdout) = pipes.ok_or_else(|| unavailable("the sandbox has no pipes"))?;
+        let program = self.settings.program.display().to_string();
+        let setup = Setup::Office { memory_bytes: self.settings.memory_bytes, program };
+        let frame = wire::encode(&setup, &[]).map_err(|error| unavailable(error.to_string()))?;
+        let begun = async {
+            speak(&mut stdin, &frame).await;
+            hear(&mut stdout, FRAME_BYTES).await
+        };
+        match tokio::time::timeout(START, begun).await {
+            Ok(Some((Answer::Locked { .. }, _))) => {}
+            Ok(Some((Answer::Failed { error }, _))) => return Err(error),
+            _ => return Err(unavailable("LibreOffice does not start")),
+        }
         Ok(Instance { child, stdin, stdout, documents_left: self.settings.documents_max.max(1), log })
     }
 

@@ -1,11 +1,11 @@
 //! text/plain in any charset into pages.
 
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
-use fax_image::Bitmap;
 
 use super::Job;
-use crate::layout::{self, BLOCKS_CSS, Sheet};
+use crate::layout::{self, BLOCKS_CSS, Content, Sheet};
 use crate::order::{ConvertError, ErrorKind, Result};
+use crate::pictures::Pictures;
 
 /// By byte order mark, declared charset, UTF-8 when it is valid, windows-1252 else (RFC 6657 §4: the file decides before
 /// the label does). What a charset does not have becomes U+FFFD and shows on the page.
@@ -25,11 +25,14 @@ pub(crate) fn decode(bytes: &[u8], charset: Option<&str>) -> String {
     }
 }
 
-pub(super) fn pages(text: &str, job: &mut Job<'_>) -> Result<Vec<Bitmap>> {
+pub(super) fn pages(text: &str, job: &mut Job<'_>) -> Result<()> {
+    job.drawn_by = "text layout";
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     job.fonts.check(&text).map_err(|why| ConvertError::new(ErrorKind::Unsupported, why))?;
     let html = layout::blocks(&text, job.pages_max)?;
-    layout::draw(&Sheet::page(job.paper, job.quality), &html, BLOCKS_CSS, &text, job.pages_max, job.fonts)
+    let sheet = Sheet::page(job.paper, job.quality);
+    let content = Content { html: &html, css: BLOCKS_CSS, shown: &text, pictures: &Pictures::default() };
+    layout::draw(&sheet, &content, job.pages_max, job.fonts)?.into_iter().try_for_each(|page| job.add(page))
 }
 
 #[cfg(test)]

@@ -4,8 +4,6 @@
 //! are opened too. A member that cannot be read is an error that names it: nothing is left out, but what systems add by
 //! themselves (`__MACOSX/`, `.DS_Store`, `Thumbs.db`, `desktop.ini`), which is no document and is remarked.
 
-use fax_image::Bitmap;
-
 use super::{Job, text};
 use crate::kind::{Kind, kind_of};
 use crate::order::{ConvertError, ErrorKind, Part, Result};
@@ -19,7 +17,7 @@ const FILES_MAX: usize = 200;
 const BYTES_MAX: usize = 256 << 20;
 
 /// One page or more with names and sizes.
-pub(super) fn listed(bytes: &[u8], job: &mut Job<'_>) -> Result<Vec<Bitmap>> {
+pub(super) fn listed(bytes: &[u8], job: &mut Job<'_>) -> Result<()> {
     let archive = Archive::open(bytes)?;
     let mut table = format!("Archive of {} files, not printed:\n\n{:>14}  Name\n", archive.members.len(), "Octets");
     for member in &archive.members {

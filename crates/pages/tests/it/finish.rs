@@ -128,10 +128,6 @@ async fn orders_that_cannot_be_finished_say_why() {
         (ErrorKind::TooManyPages, FinishOrder { max_pages: 3, ..order(Some(document.clone())) }),
         (ErrorKind::TooManyPages, FinishOrder { max_pages: 2, cover: None, ..order(Some(document.clone())) }),
         (ErrorKind::Damaged, order(Some(b"no TIFF".to_vec()))),
-        (
-            ErrorKind::Unsupported,
-            FinishOrder { cover: Some(CoverFields { template: "golden".to_owned(), ..cover("") }), ..order(None) },
-        ),
     ] {
         let error = converter().finish(order).await.unwrap_err();
         assert_eq!(error.kind, kind, "{error}");

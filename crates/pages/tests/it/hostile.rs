@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::common::*;
-use pages::{Converter, ErrorKind, Limits, Part};
+use pages::{Converter, ErrorKind, Limits, Part, Sandbox};
 
 /// A PNG that says it is this large: header, a little data, end.
 fn huge_png(width: u32, height: u32) -> Vec<u8> {
@@ -163,6 +163,7 @@ async fn every_way_in_which_a_converter_can_end_names_the_guilty_part() {
         ("exec sleep 60", "needs more than 2 s"),
         ("kill -XCPU $$", "needs more than 2 s"),
         ("printf garbage; exit 0", "gave up on it (exit code 0)"),
+        ("exec cat /dev/zero", "gave up on it (it babbles)"),
     ] {
         let (_directory, converter) = pretend(script);
         let parts = vec![part("a.pdf", simple_pdf(1)), part("b.pdf", simple_pdf(1))];
@@ -178,6 +179,83 @@ async fn a_converter_that_does_not_start_is_no_fault_of_a_document() {
     let error = nowhere.convert(order(vec![text("hello")])).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
     assert!(error.part.is_none());
+}
+
+/// A converter that crashes over its first order and then is the real one.
+fn crashes_once() -> (tempfile::TempDir, Converter) {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("converter");
+    let (once, real) = (directory.path().join("once"), env!("CARGO_BIN_EXE_pages-worker"));
+    let script = format!("#!/bin/sh\nif mkdir {}; then kill -SEGV $$; fi\nexec {real}\n", once.display());
+    let script = script.replace("mkdir", "/bin/mkdir");
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    (directory, Converter::new(program, Vec::new(), Limits::default()))
+}
+
+#[tokio::test]
+async fn one_crash_is_an_accident_and_the_second_one_the_documents_fault() {
+    let (_directory, converter) = crashes_once();
+    assert_eq!(converter.convert(order(vec![text("hello")])).await.unwrap().page_count(), 1);
+    assert_eq!(converter.crashes(), 1);
+    let (_directory, converter) = pretend("kill -SEGV $$");
+    assert_eq!(converter.convert(order(vec![text("hello")])).await.unwrap_err().kind, ErrorKind::Damaged);
+    assert_eq!(converter.crashes(), 2);
+}
+
+/// The real converter, which writes a line for each process.
+fn counted(directory: &std::path::Path, orders: u32) -> Converter {
+    let program = directory.join("converter");
+    let real = env!("CARGO_BIN_EXE_pages-worker");
+    std::fs::write(&program, format!("#!/bin/sh\necho >> {}\nexec {real}\n", directory.join("count").display()))
+        .unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    Converter::new(program, Vec::new(), Limits { orders, processes: 1, ..Limits::default() })
+}
+
+#[tokio::test]
+async fn processes_are_ready_before_the_order_and_replaced_after_some_and_after_every_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let processes = || std::fs::read_to_string(directory.path().join("count")).unwrap_or_default().len();
+    let converter = counted(directory.path(), 2);
+    assert_eq!(converter.warm_up().await.unwrap(), None);
+    assert_eq!(processes(), 1);
+    let same = |converter: Converter| async move { converter.convert(order(vec![text("hello")])).await.unwrap() };
+    let first = same(converter.clone()).await;
+    assert!(first == same(converter.clone()).await, "what a process did before changes nothing");
+    assert!(first == same(converter.clone()).await, "nor does another process");
+    assert_eq!(processes(), 2, "two orders each");
+    let bomb = order(vec![part("wide.png", huge_png(60_000, 60_000))]);
+    assert_eq!(converter.convert(bomb).await.unwrap_err().kind, ErrorKind::Damaged);
+    assert!(first == same(converter).await);
+    assert_eq!(processes(), 3, "nothing goes on after a failure");
+}
+
+#[tokio::test]
+async fn a_kernel_that_cannot_lock_a_process_up_gets_no_document_unless_allowed() {
+    let answer = br#"{"answer":"locked","open":"landlock: this kernel does not have it"}"#;
+    let directory = tempfile::tempdir().unwrap();
+    let mut frame = (answer.len() as u32).to_be_bytes().to_vec();
+    frame.extend([0; 4]);
+    frame.extend(answer);
+    std::fs::write(directory.path().join("frame"), frame).unwrap();
+    let program = directory.path().join("converter");
+    let script = format!("#!/bin/sh\ncat {}\nexec sleep 600\n", directory.path().join("frame").display());
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let with = |sandbox| {
+        let limits = Limits { sandbox, wall: Duration::from_secs(5), ..Limits::default() };
+        Converter::new(program.clone(), Vec::new(), limits)
+    };
+    for error in [
+        with(Sandbox::Required).warm_up().await.unwrap_err(),
+        with(Sandbox::Required).convert(order(vec![text("hello")])).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+        assert!(error.detail.contains("this kernel does not have it") && error.detail.contains("fix:"), "{error}");
+    }
+    let open = with(Sandbox::BestEffort).warm_up().await.unwrap();
+    assert_eq!(open.as_deref(), Some("landlock: this kernel does not have it"));
 }
 
 #[tokio::test]

@@ -6,4 +6,8 @@ mod common;
 mod finish;
 mod formats;
 mod hostile;
+mod html;
+mod mutations;
 mod office;
+mod pictures;
+mod tiff_kinds;

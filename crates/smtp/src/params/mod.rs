@@ -308,10 +308,16 @@ mod tests {
         assert_eq!(orcpt("rfc822;FAX+3D+2B390408565@example.com"), typed("rfc822;FAX=+390408565@example.com"));
         assert_eq!(orcpt("fax;+2b49"), typed("fax;+49"));
         assert_eq!(orcpt("rfc822;a+20b@c"), typed("rfc822;a b@c"));
+        // RFC 6533 §3: both forms of an internationalised address.
+        assert_eq!(orcpt(r"UTF-8;J\x{f6}rg\x{2B}1@b\x{FC}cher.test"), typed("UTF-8;Jörg+1@bücher.test"));
+        assert_eq!(orcpt("utf-8;Jörg@bücher.test"), typed("utf-8;Jörg@bücher.test"));
+        assert_eq!(orcpt(r"rfc822;a\b@c"), typed(r"rfc822;a\b@c"));
         let untyped = OriginalRecipient::Untyped("FAX=+390408565@example.com".into());
         assert_eq!(orcpt("FAX+3D+2B390408565@example.com"), Ok(untyped));
         let long = format!("rfc822;{}", "x".repeat(494));
-        for bad in ["rfc822;", ";a", "rf c;a", "rfc822;a=b", "rfc822;+0D+0Ax", "rfc822;a+", "rfc822;+C3", long.as_str()]
+        let bad = ["rfc822;", ";a", "rf c;a", "rfc822;a=b", "rfc822;+0D+0Ax", "rfc822;a+", "rfc822;+C3", long.as_str()];
+        for bad in
+            bad.into_iter().chain([r"utf-8;a\x{D}b", r"utf-8;a\x{D800}", r"utf-8;a\x{}", r"utf-8;a\b", r"utf-8;\x{41"])
         {
             assert!(orcpt(bad).is_err(), "{bad}");
         }

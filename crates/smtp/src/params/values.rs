@@ -80,10 +80,30 @@ pub(super) fn orcpt(value: &str) -> Result<OriginalRecipient, ParamError> {
         return xtext(value).map(OriginalRecipient::Untyped).ok_or_else(bad);
     };
     let is_atom = !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    match xtext(address) {
+    let address = xtext(address).and_then(|address| {
+        // RFC 6533 §3: characters of an internationalised address are written as \x{20AC}.
+        if kind.eq_ignore_ascii_case("utf-8") { embedded(&address) } else { Some(address) }
+    });
+    match address {
         Some(address) if is_atom && !address.is_empty() => Ok(OriginalRecipient::Typed(format!("{kind};{address}"))),
         _ => Err(bad()),
     }
+}
+
+/// Replaces each `\x{HEX}` by its character. None when one is no character that may stand in a header field.
+fn embedded(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        let (digits, behind) = after.strip_prefix("x{")?.split_once('}')?;
+        let hex = (1..=6).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        let found = hex.then(|| u32::from_str_radix(digits, 16).ok().and_then(char::from_u32))??;
+        out.push_str(before);
+        out.push(Some(found).filter(|c| !c.is_control())?);
+        rest = behind;
+    }
+    out.push_str(rest);
+    Some(out)
 }
 
 /// RFC 3461 §4: `!` to `~` without `+` and `=` stand for themselves, `+HH` for an octet. Lower-case hex is read too. None for

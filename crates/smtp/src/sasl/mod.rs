@@ -105,6 +105,11 @@ pub enum Credentials {
         /// For whom the user wants to act.
         act_as: Option<String>,
     },
+    /// A password that SCRAM has found wrong: to be counted. No answer makes it right.
+    Disproved {
+        /// Whose password.
+        user: String,
+    },
 }
 
 /// Why an exchange ends.
@@ -131,7 +136,6 @@ pub(crate) enum Next {
 
 /// A login that is under way.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one for each login under way, and it lives for three lines")]
 pub(crate) enum Exchange {
     Plain,
     Login(plain::Login),

@@ -102,7 +102,7 @@ impl Scram {
                     *self = Self::Proved { user, act_as };
                     Next::Challenge(server_final.into_bytes())
                 }
-                Some(None) => Next::Fail(Failure::Wrong),
+                Some(None) => Next::Ask(Credentials::Disproved { user: expected.first.user }),
                 None => malformed,
             },
             // RFC 4954 §4: SMTP has no place for data beside 235, so the client answers the last challenge with nothing.
@@ -214,7 +214,8 @@ mod tests {
     fn a_wrong_proof_nonce_or_binding_is_no_login() {
         for (from, to) in [("p=dHzb", "p=eHzb"), ("r=rO", "r=rP"), ("c=biws", "c=eSws"), (",p=", ",x=1,p=")] {
             let changed = CLIENT_FINAL.replace(from, to);
-            assert_eq!(begun().respond(changed.as_bytes()), Next::Fail(Failure::Wrong), "{changed}");
+            let wrong = Next::Ask(Credentials::Disproved { user: "user".into() });
+            assert_eq!(begun().respond(changed.as_bytes()), wrong, "{changed}");
         }
     }
 

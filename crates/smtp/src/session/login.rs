@@ -106,14 +106,16 @@ impl Session {
     }
 
     pub(super) fn login_answered(&mut self, credentials: Credentials, accepted: bool, reply: &Reply) {
-        if accepted {
+        let user = match credentials {
+            Credentials::Password { user, .. } | Credentials::Proved { user, .. } => Some(user),
+            Credentials::Token { user, .. } => Some(user.unwrap_or_else(|| "token".to_owned())),
+            Credentials::Disproved { .. } => None,
+        };
+        if let (true, Some(user)) = (accepted, user) {
             self.login = None;
-            self.user = Some(match credentials {
-                Credentials::Password { user, .. } | Credentials::Proved { user, .. } => user,
-                Credentials::Token { user, .. } => user.unwrap_or_else(|| "token".to_owned()),
-            });
+            self.user = Some(user);
             self.reply(reply);
-        } else if reply.code() == 535 {
+        } else if accepted || reply.code() == 535 {
             let next = self.login.as_mut().map(Exchange::refused);
             self.go_on(next);
         } else {

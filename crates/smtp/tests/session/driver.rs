@@ -142,6 +142,8 @@ fn login(credentials: &Credentials) -> Decision {
             user == "anna" && password.reveal() == "secret" && act_as.is_none()
         }
         Credentials::Token { token, .. } => token.reveal() == "good",
+        // Wrong as the answer is: it makes nothing right.
+        Credentials::Disproved { .. } => true,
         Credentials::Proved { user, act_as } => user == "user" && act_as.is_none(),
     };
     if right { Decision::Accept(Reply::logged_in()) } else { Decision::Refuse(Reply::login_failed()) }
