@@ -1,4 +1,4 @@
-//! Which documents this machine turns into pages: the configuration, and whether LibreOffice is there.
+//! Which documents this machine turns into pages: the configuration, and whether LibreOffice and libheif are there.
 
 use crate::config::{Config, OfficeChoice, ZipChoice};
 
@@ -14,12 +14,16 @@ pub(super) fn policy(config: &Config) -> pages::Formats {
         ZipChoice::List => pages::ZipPolicy::List,
         ZipChoice::Render => pages::ZipPolicy::Render,
     };
-    pages::Formats { office, zip, suite: None }
+    pages::Formats { office, zip, suite: None, heif: None }
 }
 
 /// With a look at the machine.
 pub(super) async fn find(config: &Config) -> pages::Formats {
-    let (wanted, policy) = (&config.render.formats, policy(config));
+    let (wanted, mut policy) = (&config.render.formats, policy(config));
+    policy.heif = Some(pages::Heif::find().await);
+    if let Some(Err(why)) = &policy.heif {
+        tracing::info!(%why, "pictures in HEIC and AVIF are refused");
+    }
     if policy.office == pages::OfficePolicy::Off {
         return policy;
     }

@@ -18,9 +18,8 @@ use tokio::sync::Semaphore;
 use crate::cover;
 use crate::finish::COVER;
 use crate::formats::{Formats, Route};
+use crate::office::jailed::Terms;
 use crate::office::kind::is_locked_table;
-use crate::office::suite::Terms;
-use crate::office::{OfficeKind, Suite};
 use crate::order::{
     Bound, ConvertError, ConvertOrder, CoverFields, ErrorKind, FinishOrder, Order, Part, RestampOrder, Result,
 };
@@ -159,9 +158,7 @@ impl Converter {
         for part in &mut parts {
             let route =
                 self.formats.route(&part.media, &part.name, &part.bytes).map_err(|error| error.of(&part.name))?;
-            if let Route::Suite(kind, suite) = route {
-                self.lay_out(part, kind, &suite, order.max_pages).await?;
-            }
+            self.prepare(part, route, order.max_pages).await?;
         }
         order.parts = parts;
         let mut converted = self.run(Order::Convert(order)).await?;
@@ -180,19 +177,24 @@ impl Converter {
         Ok(())
     }
 
-    /// A PDF by LibreOffice instead of the document.
-    async fn lay_out(&self, part: &mut Part, kind: OfficeKind, suite: &Suite, pages_max: u32) -> Result<()> {
+    /// A PDF by LibreOffice or a JPEG by libheif instead of the document, where it goes that way.
+    async fn prepare(&self, part: &mut Part, route: Route, pages_max: u32) -> Result<()> {
         let _slot = self.slots.acquire().await.map_err(|_| unavailable("the converter is closed"))?;
         let (wall, output_bytes) = (self.limits.wall, self.limits.output_bytes);
         let terms = Terms { program: &self.program, args: &self.args, wall, output_bytes, pages_max };
-        let pdf = suite.to_pdf(kind, &part.bytes, &terms).await.map_err(|error| match error.kind {
+        let (made, media) = match route {
+            Route::Converter | Route::Unpack => return Ok(()),
+            Route::Suite(kind, suite) => (suite.to_pdf(kind, &part.bytes, &terms).await, "application/pdf"),
+            Route::Heif(heif) => (heif.to_jpeg(&part.bytes, &terms).await, "image/jpeg"),
+        };
+        let made = made.map_err(|error| match error.kind {
             ErrorKind::Unavailable => error,
             ErrorKind::Damaged if is_locked_table(&part.bytes) => {
                 ConvertError::new(ErrorKind::Encrypted, "a password is needed to open it").of(&part.name)
             }
             _ => error.of(&part.name),
         })?;
-        (part.bytes, part.media) = (pdf, "application/pdf".to_owned());
+        (part.bytes, part.media) = (made, media.to_owned());
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 
 use crate::kind::{Kind, kind_of};
 use crate::office::suite::PACKAGES;
-use crate::office::{OfficeKind, Suite};
+use crate::office::{Heif, OfficeKind, Suite};
 use crate::order::{ConvertError, ErrorKind, Result};
 use crate::zip::Archive;
 
@@ -39,8 +39,12 @@ pub struct Formats {
     pub zip: ZipPolicy,
     /// LibreOffice, or why not; none: nobody looked, as where another process makes the pages.
     pub suite: Option<std::result::Result<Suite, String>>,
+    /// What decodes HEIC and AVIF, or why not; none: nobody looked.
+    pub heif: Option<std::result::Result<Heif, String>>,
 }
 
+/// What whoever took the picture can do.
+const HEIF_REMEDY: &str = "fix: send it as JPEG or PDF (on an iPhone: Settings, Camera, Formats, Most Compatible)";
 /// Names that a refusal shows.
 const NAMES_MAX: usize = 5;
 
@@ -51,6 +55,8 @@ pub(crate) enum Route {
     Converter,
     /// To LibreOffice first.
     Suite(OfficeKind, Suite),
+    /// To libheif first.
+    Heif(Heif),
     /// Its members go on instead of it.
     Unpack,
 }
@@ -62,6 +68,7 @@ impl Formats {
     pub fn check(&self, media: &str, name: &str, bytes: &[u8]) -> Result<()> {
         match kind_of(media, name, bytes) {
             Some(Kind::Office(_)) if self.suite.is_none() && self.office != OfficePolicy::Off => Ok(()),
+            Some(Kind::Heif) if self.heif.is_none() => Ok(()),
             _ => self.route(media, name, bytes).map(drop),
         }
     }
@@ -80,6 +87,13 @@ impl Formats {
                 ZipPolicy::Render => Ok(Route::Unpack),
             },
             Some(Kind::Office(kind)) => self.office(kind),
+            Some(Kind::Heif) => match &self.heif {
+                Some(Ok(heif)) => Ok(Route::Heif(*heif)),
+                Some(Err(reason)) => {
+                    Err(unsupported(format!("HEIC and AVIF need libheif on the gateway: {reason}; {HEIF_REMEDY}")))
+                }
+                None => Err(unsupported(format!("HEIC and AVIF need libheif on the gateway; {HEIF_REMEDY}"))),
+            },
             Some(Kind::Locked) if self.office == OfficePolicy::Off => Err(switched_off()),
             Some(_) => Ok(Route::Converter),
         }

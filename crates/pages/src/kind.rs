@@ -28,6 +28,8 @@ pub enum Kind {
     Bmp,
     /// image/webp.
     WebP,
+    /// image/heic, image/avif.
+    Heif,
     /// Of a word processor, a spreadsheet, a presentation.
     Office(OfficeKind),
     /// An office document that a password locks.
@@ -113,7 +115,7 @@ fn signature(head: &[u8]) -> Option<Option<Kind>> {
         return Some(Some(Kind::WebP));
     }
     if is_heif(head) {
-        return Some(None);
+        return Some(Some(Kind::Heif));
     }
     // "BM" begins many an English text: take it only with the header's reserved zeros.
     if head.starts_with(b"BM") && head.get(6..10) == Some(&[0; 4]) {
@@ -129,16 +131,6 @@ fn signature(head: &[u8]) -> Option<Option<Kind>> {
 fn is_heif(head: &[u8]) -> bool {
     const BRANDS: &[&[u8]] = &[b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif"];
     head.get(4..8) == Some(b"ftyp") && head.get(8..12).is_some_and(|brand| BRANDS.contains(&brand))
-}
-
-/// What people are told about a document without a converter, when more can be said than that.
-///
-/// HEIC: its decoders are large, in C++ and fed by strangers; telephones send JPEG when they are asked to.
-pub(crate) fn remedy(head: &[u8]) -> Option<&'static str> {
-    is_heif(head).then_some(
-        "pictures in HEIC or AVIF are not read; fix: send it as JPEG or PDF (on an iPhone: Settings, Camera, Formats, Most \
-         Compatible)",
-    )
 }
 
 /// No zero octets (or a UTF-16 mark), few control characters.
@@ -178,7 +170,7 @@ mod tests {
             ),
             ("application/x-msdownload", "setup.exe", b"MZ\x90", None),
             ("application/octet-stream", "picture.webp", b"RIFF\0\0\0\0WEBPVP8 ", Some(Kind::WebP)),
-            ("application/octet-stream", "photo", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", None),
+            ("application/octet-stream", "photo", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Some(Kind::Heif)),
             ("application/octet-stream", "film.mp4", b"\0\0\0\x18ftypisom\0\0\0\0", None),
             ("application/octet-stream", "", b"", None),
         ] {

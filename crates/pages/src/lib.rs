@@ -46,7 +46,7 @@ pub use cover::{
 pub use cover::{check as check_cover, shipped as shipped_covers};
 pub use formats::{Formats, OfficePolicy, ZipPolicy};
 pub use kind::{Kind, kind_of};
-pub use office::{OfficeKind, Suite, SuiteSettings};
+pub use office::{Heif, OfficeKind, Suite, SuiteSettings};
 pub use order::{
     Bound, ConvertError, ConvertOrder, CoverFields, ErrorKind, FinishOrder, HeaderLine, Inline, Order, Paper, Part,
     Quality, RestampOrder, Text,

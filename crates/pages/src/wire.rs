@@ -37,6 +37,8 @@ pub(crate) enum Setup {
         /// Folder of `soffice.bin`.
         program: String,
     },
+    /// It stands between the gateway and libheif's program, for one picture.
+    Heif { memory_bytes: u64 },
 }
 
 /// A request. Its blobs are the parts' octets, or the one document.

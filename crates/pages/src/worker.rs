@@ -72,6 +72,7 @@ fn serve() -> std::io::Result<ExitCode> {
     let (memory_bytes, cpu_s, requests_max) = match setup {
         Setup::Documents { memory_bytes, cpu_s, requests_max } => (memory_bytes, cpu_s, requests_max),
         Setup::Office { memory_bytes, program } => return jail::serve(memory_bytes, &program, &mut out),
+        Setup::Heif { memory_bytes } => return jail::serve_heif(memory_bytes, &mut out),
     };
     sandbox::limit(memory_bytes, cpu_s.saturating_mul(u64::from(requests_max)))?;
     let fonts = Fonts::open();

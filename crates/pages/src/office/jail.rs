@@ -13,16 +13,18 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::mpsc;
 
 use rustix::process::{Resource, Rlimit};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::heif::HeifJob;
 use crate::order::{ConvertError, ErrorKind, Result, damaged};
 use crate::wire::{self, Answer};
 use crate::worker::REQUEST_MAX_BYTES;
 
 /// Longest line of an answer.
 const LINE_MAX_BYTES: u64 = 300;
-/// Largest PDF that is taken.
-const PDF_MAX_BYTES: u64 = 256 << 20;
+/// Largest PDF or JPEG that is taken.
+const RESULT_MAX_BYTES: u64 = 256 << 20;
 /// File system in memory for the profile, the document and its PDF.
 const WORK_BYTES: u64 = 768 << 20;
 /// The other one, for what libraries put into `/tmp`.
@@ -63,9 +65,7 @@ pub(crate) fn bubblewrap(program: &str) -> Command {
 
 /// Serves documents until the gateway closes standard input.
 pub(crate) fn serve(memory_bytes: u64, program: &str, out: &mut File) -> std::io::Result<ExitCode> {
-    let both = |n| Rlimit { current: Some(n), maximum: Some(n) };
-    rustix::process::setrlimit(Resource::As, both(memory_bytes))?;
-    rustix::process::setrlimit(Resource::Core, both(0))?;
+    limit(memory_bytes)?;
     let mut office = match Office::start(program) {
         Ok(office) => office,
         Err(error) => {
@@ -74,7 +74,7 @@ pub(crate) fn serve(memory_bytes: u64, program: &str, out: &mut File) -> std::io
         }
     };
     wire::write(out, &Answer::Locked { open: None }, &[])?;
-    let requests = listen()?;
+    let requests = listen::<OfficeJob>()?;
     while let Ok((job, document)) = requests.recv() {
         match office.convert(&job, &document) {
             Ok(pdf) => wire::write(out, &done(), &[&pdf])?,
@@ -86,15 +86,55 @@ pub(crate) fn serve(memory_bytes: u64, program: &str, out: &mut File) -> std::io
     Ok(ExitCode::SUCCESS)
 }
 
+fn limit(memory_bytes: u64) -> std::io::Result<()> {
+    let both = |n| Rlimit { current: Some(n), maximum: Some(n) };
+    rustix::process::setrlimit(Resource::As, both(memory_bytes))?;
+    rustix::process::setrlimit(Resource::Core, both(0))?;
+    Ok(())
+}
+
+/// Standard input to a file, that to a JPEG, that to standard output; of several pictures the first.
+const HEIF: &str = "cat > in.heic && heif-convert --quiet -q 95 in.heic out.jpg >&2 && \
+    if [ -e out.jpg ]; then cat out.jpg; else cat out-1.jpg; fi";
+
+/// Serves one picture.
+pub(crate) fn serve_heif(memory_bytes: u64, out: &mut File) -> std::io::Result<ExitCode> {
+    limit(memory_bytes)?;
+    wire::write(out, &Answer::Locked { open: None }, &[])?;
+    let requests = listen::<HeifJob>()?;
+    let Ok((_, picture)) = requests.recv() else { return Ok(ExitCode::SUCCESS) };
+    let mut child = bubblewrap("/usr")
+        .args(["/bin/sh", "-c", HEIF])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let pipes = child.stdin.take().zip(child.stdout.take());
+    let (mut stdin, stdout) = pipes.ok_or_else(odd)?;
+    // All of it is read before anything is written: one after the other.
+    let _ = stdin.write_all(&picture);
+    drop(stdin);
+    let mut jpeg = Vec::new();
+    stdout.take(RESULT_MAX_BYTES).read_to_end(&mut jpeg)?;
+    if child.wait()?.success() && !jpeg.is_empty() {
+        wire::write(out, &done(), &[&jpeg])?;
+    } else {
+        wire::write(out, &Answer::Failed { error: damaged("it is no picture that libheif can read") }, &[])?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn done() -> Answer {
     Answer::Done { pages: Vec::new(), notes: Vec::new(), in_colour: 0, drawn_by: Vec::new() }
 }
 
 /// Requests as they come in. When the gateway is gone, so are we, whatever LibreOffice is doing.
-fn listen() -> std::io::Result<mpsc::Receiver<(OfficeJob, Vec<u8>)>> {
+fn listen<J: DeserializeOwned + Send + 'static>() -> std::io::Result<mpsc::Receiver<(J, Vec<u8>)>> {
     let (send, receive) = mpsc::sync_channel(1);
     let read = move || {
-        while let Ok((job, mut blobs)) = wire::read::<OfficeJob>(&mut std::io::stdin().lock(), REQUEST_MAX_BYTES) {
+        while let Ok((job, mut blobs)) = wire::read::<J>(&mut std::io::stdin().lock(), REQUEST_MAX_BYTES) {
             if send.send((job, blobs.pop().unwrap_or_default())).is_err() {
                 break;
             }
@@ -153,7 +193,7 @@ impl Office {
         let refused = |error| Err(Trouble::Document(error));
         match line.split_once(' ').unwrap_or((&line, "")) {
             ("pdf", size) => {
-                let size = size.parse().ok().filter(|size| *size <= PDF_MAX_BYTES).ok_or_else(odd)?;
+                let size = size.parse().ok().filter(|size| *size <= RESULT_MAX_BYTES).ok_or_else(odd)?;
                 let mut pdf = Vec::new();
                 (&mut self.stdout).take(size).read_to_end(&mut pdf)?;
                 if pdf.len() as u64 == size { Ok(pdf) } else { Err(odd().into()) }

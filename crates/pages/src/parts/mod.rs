@@ -14,7 +14,7 @@ use fax_image::Bitmap;
 
 use crate::finish;
 use crate::fonts::Fonts;
-use crate::kind::{Kind, kind_of, remedy};
+use crate::kind::{Kind, kind_of};
 use crate::order::{ConvertError, ConvertOrder, ErrorKind, Paper, Part, Quality, Result, Text};
 use crate::worker::{Output, Progress};
 
@@ -125,11 +125,8 @@ fn pages_of(part: &Part, job: &mut Job<'_>) -> Result<()> {
         }
         Some(Kind::Zip) => zip::listed(&part.bytes, job),
         Some(Kind::Locked) => Err(ConvertError::new(ErrorKind::Encrypted, "a password is needed to open it")),
-        // Office documents come as PDF: LibreOffice has had them before.
-        Some(Kind::Office(_)) | None => {
-            if let Some(remedy) = remedy(&part.bytes) {
-                return Err(ConvertError::new(ErrorKind::Unsupported, remedy));
-            }
+        // Office documents come as PDF and HEIC as JPEG: others have had them before.
+        Some(Kind::Office(_) | Kind::Heif) | None => {
             let media = if part.media.is_empty() { "no media type" } else { &part.media };
             Err(ConvertError::new(ErrorKind::Unsupported, format!("no converter for this kind of file ({media})")))
         }
