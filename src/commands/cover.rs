@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::exit::{Exit, Failed, Outcome};
 use super::fax::write_file;
-use super::gateway;
 use super::out::Out;
 use super::place::Place;
+use super::{formats, gateway};
 use crate::render::{Cover, Covers, read_cover};
 
 /// See cover pages, and check your own
@@ -62,7 +62,7 @@ pub(super) async fn run(command: CoverCommand, place: Place, out: Out) -> Outcom
                 SamplePaper::Legal => pages::Paper::Legal,
             };
             let order = sample(&template, paper);
-            let made = gateway::converter(&config)?.finish(order).await;
+            let made = gateway::converter(&config, formats::policy(&config))?.finish(order).await;
             let made = made.map_err(|error| undrawn(error.to_string()))?;
             // The plain cover stood in: that saves a fax, but it is no preview of this one.
             if let Some(remark) = made.notes.iter().find(|note| note.contains("cannot be drawn")) {

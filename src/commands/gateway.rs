@@ -22,7 +22,7 @@ use super::open_files;
 use super::presence::{self, Presence};
 use super::stages::{self, Parts, Started};
 use super::storage::{self, Stored};
-use super::{far_end, mail_readers};
+use super::{far_end, formats, mail_readers};
 use crate::config::{Config, Database, PostgresConfig, RenderSandbox, Role};
 use crate::console::received::TestCalls;
 use crate::console::{self, Accepted, Access, Readiness, Refusal, Services, Storage, Submission, Submit};
@@ -132,7 +132,10 @@ impl Gateway {
         }
         let leases = Leases::new();
         let keeper = LeaseKeeper::start(Arc::clone(&shared), owner.clone(), leases.clone(), line::CALL_LEASE);
-        let converter = converter(&config)?;
+        // Previews are made where notices leave.
+        let renders = [Role::Render, Role::Deliver].iter().any(|role| config.roles.contains(role));
+        let formats = if renders { formats::find(&config).await } else { formats::policy(&config) };
+        let converter = converter(&config, formats.clone())?;
         lock_up(&converter).await?;
         let held_until = keeper.held_until();
         let order = store.drain_order(&owner.node).await.map_err(|error| no_store(&error))?;
@@ -150,6 +153,7 @@ impl Gateway {
             store: shared,
             documents,
             converter,
+            formats,
             retention: Arc::new(retention),
             owner,
             leases,
@@ -293,7 +297,7 @@ async fn start_console(
 }
 
 /// This program once more, locked up, for each document.
-pub(super) fn converter(config: &Config) -> Result<pages::Converter, Failed> {
+pub(super) fn converter(config: &Config, formats: pages::Formats) -> Result<pages::Converter, Failed> {
     let program = std::env::current_exe().map_err(|error| {
         let fix = "start the program by its whole path";
         Failed::new(Exit::Failed, "cannot find this program's file", error.to_string(), fix)
@@ -308,7 +312,7 @@ pub(super) fn converter(config: &Config) -> Result<pages::Converter, Failed> {
         },
         ..pages::Limits::default()
     };
-    Ok(pages::Converter::new(program, vec!["converter".into()], limits))
+    Ok(pages::Converter::new(program, vec!["converter".into()], limits).with_formats(formats))
 }
 
 /// Converters come up before the first mail does, and a kernel that cannot lock them up is no surprise of the first document.
@@ -507,13 +511,14 @@ pub(super) async fn preview(
 ) -> Result<Preview, Failed> {
     let settings = IntakeSettings::new(config, super::covers(config));
     let handed = Handed { from: None, recipients: vec![recipient.to_owned()], mail, idempotency_key: None };
-    let (message, faxes) = intake::preview(&settings, mail_readers(), &handed, date).map_err(|refusal| {
+    let formats = formats::find(config).await;
+    let (message, faxes) = intake::preview(&settings, mail_readers(&formats), &handed, date).map_err(|refusal| {
         Failed::new(Exit::Failed, refusal.text.clone(), refusal.cause.entry().cause, refusal.cause.entry().fix)
     })?;
     let failed = |why: String| Failed::new(Exit::Failed, "no preview can be made", why, "correct the file it names");
     let fax = faxes.first().ok_or_else(|| failed("the mail has no recipient".to_owned()))?;
     let render = RenderSettings::new(config, TimeZone::system());
-    let made = render::preview(&converter(config)?, &render, &message, fax, &handed.mail)
+    let made = render::preview(&converter(config, formats)?, &render, &message, fax, &handed.mail)
         .await
         .map_err(|error| failed(error.to_string()))?;
     let bytes = match format {

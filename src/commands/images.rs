@@ -94,8 +94,9 @@ impl StoredImages {
         let recipients = message.options.preview_for.iter().cloned().collect();
         let handed = Handed { from: message.reverse_path.clone(), recipients, mail, idempotency_key: None };
         let (at, for_reader) = (message.accepted_at, Arc::clone(&settings));
+        let readers = super::mail_readers(self.converter.formats());
         let read = tokio::task::spawn_blocking(move || {
-            let read = intake::preview(&for_reader.0, super::mail_readers(), &handed, at);
+            let read = intake::preview(&for_reader.0, readers, &handed, at);
             read.map(|(read, faxes)| (read, faxes, handed.mail))
         });
         let (read, faxes, mail) = read

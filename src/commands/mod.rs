@@ -26,6 +26,7 @@ mod far_end;
 mod fax;
 mod figures;
 mod follow;
+mod formats;
 mod gateway;
 mod images;
 mod inbound;
@@ -53,6 +54,7 @@ mod tests;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -71,8 +73,11 @@ fn covers(config: &Config) -> Vec<String> {
 }
 
 /// How mails are read, for intake and for previews.
-fn mail_readers() -> Readers {
-    Readers { read_mail: mime::read, can_render: |media, name, head| pages::kind_of(media, name, head).is_some() }
+fn mail_readers(formats: &pages::Formats) -> Readers {
+    let formats = formats.clone();
+    let refusal =
+        move |media: &str, name: &str, bytes: &[u8]| formats.check(media, name, bytes).err().map(|error| error.detail);
+    Readers { read_mail: mime::read, refusal: Arc::new(refusal) }
 }
 
 /// E-mail to fax, and the true answer back.

@@ -56,6 +56,8 @@ pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
     pub(super) documents: Documents,
     pub(super) converter: pages::Converter,
+    /// Which documents become pages here.
+    pub(super) formats: pages::Formats,
     pub(super) retention: Arc<Retention>,
     pub(super) owner: Owner,
     /// What the workers hold.
@@ -279,7 +281,7 @@ async fn start_intake(life: &mut Lifecycle, parts: &Parts, hints: &Hints) -> Res
         Arc::clone(&parts.store),
         Arc::new(parts.documents.clone()),
         Arc::clone(&parts.clock),
-        super::mail_readers(),
+        super::mail_readers(&parts.formats),
         parts.returns.clone(),
         Arc::clone(&accepted),
     );

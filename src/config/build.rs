@@ -10,8 +10,8 @@ use super::forbidden::DoNotFax;
 use super::keys::{self, Kind};
 use super::model::{
     BucketConfig, Config, DOCUMENTS_FIX, Database, DeliveryConfig, DeliveryTarget, DialConfig, DocumentsPlace,
-    InboundConfig, PostgresConfig, RenderConfig, RenderSandbox, RetainConfig, RetryConfig, RetryRule, Role,
-    RouteConfig, SipConfig, SmtpConfig, SmtpTlsConfig, StoreConfig, T38Config, WebConfig,
+    FormatsConfig, InboundConfig, PostgresConfig, RenderConfig, RenderSandbox, RetainConfig, RetryConfig, RetryRule,
+    Role, RouteConfig, SipConfig, SmtpConfig, SmtpTlsConfig, StoreConfig, T38Config, WebConfig,
 };
 use super::report::{Place, Problem};
 use super::senders::{AccountConfig, OAuth2Config, Policy, Proof, SenderConfig, SendersConfig};
@@ -290,6 +290,13 @@ impl Build<'_> {
             timeout: self.duration("render.timeout"),
             memory_bytes: self.size("render.memory"),
             workers: self.count("render.workers"),
+            formats: FormatsConfig {
+                office: self.word("render.office"),
+                zip: self.word("render.zip"),
+                libreoffice: self.path("render.libreoffice").unwrap_or_default(),
+                libreoffice_documents: self.number("render.libreoffice_documents"),
+                libreoffice_memory_bytes: self.size("render.libreoffice_memory"),
+            },
         }
     }
 

@@ -441,7 +441,36 @@ pub const KEYS: &[Key] = &[
     key("render.timeout", Duration("1s", "1h"), "\"2m\"", "Time that one document may take."),
     key("render.memory", Size("64MiB", "64GiB"), "\"1GiB\"", "Memory that one converter may take."),
     key("render.workers", Integer(1, 64), "2", "Converters at once."),
-    key("render.office", Word(&["off"]), "\"off\"", "Office documents: off; they are refused with a clear answer."),
+    key(
+        "render.office",
+        Word(&["libreoffice", "off"]),
+        "\"libreoffice\"",
+        "Office documents: libreoffice lays them out where it is installed, in a sandbox; off refuses them.",
+    ),
+    key(
+        "render.libreoffice",
+        Text("a path", values::path),
+        "\"/usr/lib/libreoffice/program\"",
+        "Folder of LibreOffice's soffice.bin; bwrap and python3-uno are needed too.",
+    ),
+    key(
+        "render.libreoffice_documents",
+        Integer(1, 1000),
+        "20",
+        "Documents that one LibreOffice lays out before it is ended; 1 means a new one for each, for a second of processor time.",
+    ),
+    key(
+        "render.libreoffice_memory",
+        Size("1GiB", "64GiB"),
+        "\"2GiB\"",
+        "Memory (address space) that LibreOffice may take.",
+    ),
+    key(
+        "render.zip",
+        Word(&["refuse", "list", "render"]),
+        "\"refuse\"",
+        "Zip attachments: refuse them with the names of their members, print a list of these, or render the members.",
+    ),
     unset(
         "sip.*.server",
         Text("a SIP server", values::sip_server),

@@ -279,7 +279,48 @@ pub struct RenderConfig {
     pub memory_bytes: u64,
     /// Converters at once.
     pub workers: usize,
+    /// Office documents and archives.
+    pub formats: FormatsConfig,
 }
+
+/// `render.office`, `render.zip` and `render.libreoffice`
+#[derive(Debug, Clone, Default)]
+pub struct FormatsConfig {
+    /// What lays office documents out.
+    pub office: OfficeChoice,
+    /// What becomes of archives.
+    pub zip: ZipChoice,
+    /// Folder of `soffice.bin`.
+    pub libreoffice: PathBuf,
+    /// Documents of one instance of LibreOffice before it is ended.
+    pub libreoffice_documents: u32,
+    /// Address space of each of its processes.
+    pub libreoffice_memory_bytes: u64,
+}
+
+/// What lays office documents out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OfficeChoice {
+    /// LibreOffice, where it is installed.
+    #[default]
+    LibreOffice,
+    /// They are refused.
+    Off,
+}
+words!(OfficeChoice { LibreOffice = "libreoffice", Off = "off" });
+
+/// What becomes of archives of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ZipChoice {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// A page with the names of their members.
+    List,
+    /// Their members become pages.
+    Render,
+}
+words!(ZipChoice { Refuse = "refuse", List = "list", Render = "render" });
 
 /// `render.sandbox`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

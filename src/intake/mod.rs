@@ -158,13 +158,16 @@ impl IntakeSettings {
     }
 }
 
+/// From media type, file name and octets of a document to the reason why it is refused.
+pub type Refuses = Arc<dyn Fn(&str, &str, &[u8]) -> Option<String> + Send + Sync>;
+
 /// How mails are read. Functions, so that tests can have a reader that fails.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Readers {
     /// `mail::mime::read`.
     pub read_mail: fn(&[u8]) -> Result<Mail, MimeError>,
-    /// Whether `pages::kind_of(media, name, head)` knows a converter.
-    pub can_render: fn(&str, &str, &[u8]) -> bool,
+    /// Why no pages can be made of a document (media type, name, octets), if so: `pages::Formats::check`.
+    pub refusal: Refuses,
 }
 
 /// Everything that taking a mail needs.

@@ -59,7 +59,7 @@ pub fn preview(
     check_size(settings, &handed.mail)?;
     let envelope = envelope(settings, "preview", handed)?;
     let mail = (readers.read_mail)(&handed.mail).map_err(|error| Refusal::new(554, error.cause, error.detail))?;
-    Ok(submission::check(settings, readers, mail)?.preview(settings, &envelope, at))
+    Ok(submission::check(settings, &readers, mail)?.preview(settings, &envelope, at))
 }
 
 /// The moment that `--at` means, by clocks of this zone.

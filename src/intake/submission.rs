@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::address::{self, AddressRules, FaxAddress, quoted};
+use super::address::{self, AddressRules, FaxAddress, quoted, shown};
 use super::directive::{self, Cover, Directives, Priority};
 use super::refusal::Refusal;
 use super::{Intake, IntakeSettings, Readers, masked_address, service};
@@ -180,7 +180,7 @@ pub(crate) async fn submit(
     let settings = &intake.settings;
     let mut checked = match wanted {
         Wanted::Help => Checked::unread(settings, mail),
-        Wanted::Fax | Wanted::Preview => check(settings, intake.readers, mail)?,
+        Wanted::Fax | Wanted::Preview => check(settings, &intake.readers, mail)?,
     };
     authorise(settings, envelope, &checked.mail)?;
     refuse_machines(envelope, &checked.mail)?;
@@ -302,7 +302,7 @@ impl Checked {
 }
 
 /// Everything that can be refused before anything is stored.
-pub(super) fn check(settings: &IntakeSettings, readers: Readers, mail: Mail) -> Result<Checked, Refusal> {
+pub(super) fn check(settings: &IntakeSettings, readers: &Readers, mail: Mail) -> Result<Checked, Refusal> {
     // Our own trace field is not counted.
     if mail.received_count > RECEIVED_MAX {
         let text = format!("the mail came through {RECEIVED_MAX} servers and goes in a circle; correct the routing");
@@ -382,8 +382,11 @@ fn options(settings: &IntakeSettings, directives: &Directives) -> FaxOptions {
     }
 }
 
+/// A reply is a line or two, not a list.
+const REASON_MAX_CHARS: usize = 320;
+
 /// Refused now rather than reported later: kinds that nothing can render, and mails without anything to send.
-fn check_content(readers: Readers, mail: &Mail, options: &FaxOptions) -> Result<(), Refusal> {
+fn check_content(readers: &Readers, mail: &Mail, options: &FaxOptions) -> Result<(), Refusal> {
     let place = options.body;
     let wanted = || mail.attachments.iter().filter(|attachment| options.wants(&attachment.name));
     if let Some(only) = options.only.as_ref().filter(|_| wanted().next().is_none()) {
@@ -393,13 +396,9 @@ fn check_content(readers: Readers, mail: &Mail, options: &FaxOptions) -> Result<
         return Err(Refusal::new(554, Cause::DirectiveUnknown, text));
     }
     for attachment in wanted() {
-        let head = &attachment.bytes[..attachment.bytes.len().min(1024)];
-        if !(readers.can_render)(&attachment.media, &attachment.name, head) {
-            let text = format!(
-                "attachment {} ({}) cannot be turned into fax pages; send it as PDF, TIFF, PNG, JPEG, GIF or plain text",
-                quoted(&attachment.name),
-                attachment.media
-            );
+        if let Some(why) = (readers.refusal)(&attachment.media, &attachment.name, &attachment.bytes) {
+            let (name, why) = (quoted(&attachment.name), shown(&why, REASON_MAX_CHARS));
+            let text = format!("attachment {name} cannot be turned into fax pages: {why}");
             return Err(Refusal::new(554, Cause::DocumentUnsupported, text));
         }
     }

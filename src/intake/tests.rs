@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config::forbidden::DoNotFax;
-use crate::config::{RenderSandbox, RetryConfig, RetryRule, T38Config};
+use crate::config::{FormatsConfig, RenderSandbox, RetryConfig, RetryRule, T38Config};
 use crate::documents::DocumentsSettings;
 use crate::domain::{BodyPlace, Cause, Paper, Quality, SystemClock, Timestamp};
 use crate::mail::bounce::BounceKey;
@@ -88,7 +88,9 @@ impl Gateway {
         change(&mut settings);
         let shared: Arc<dyn Store> = Arc::<SqlStore>::clone(&store);
         let documents = Documents::open(folder.path().join("documents"), Arc::clone(&shared), documents).unwrap();
-        let readers = Readers { read_mail, can_render: |media, _, _| media != "application/x-msdownload" };
+        let refusal =
+            |media: &str, _: &str, _: &[u8]| (media == "application/x-msdownload").then(|| "a program".to_owned());
+        let readers = Readers { read_mail, refusal: Arc::new(refusal) };
         let tls = settings.smtp.tls.clone().map(|files| Arc::new(Tls::open(files).unwrap()));
         let mut intake =
             Intake::new(settings, shared, Arc::new(documents), clock, readers, returns(), Arc::new(Notify::new()))
@@ -248,6 +250,7 @@ fn settings(folder: &Path) -> IntakeSettings {
             timeout: Duration::from_secs(60),
             memory_bytes: 1 << 30,
             workers: 1,
+            formats: FormatsConfig::default(),
         },
         covers: vec!["plain".into()],
         spool: folder.join("spool"),
@@ -454,7 +457,7 @@ async fn mails_that_cannot_become_a_fax_are_refused_after_their_content_and_leav
     for (content, expected) in [
         (
             with_file("x", "setup.exe", "application/x-msdownload"),
-            "554 5.6.1 attachment \"setup.exe\" (application/x-msdownload)",
+            "554 5.6.1 attachment \"setup.exe\" cannot be turned into fax pages: a program",
         ),
         (mail("e", "Subject: nothing\r\n", "  \r\n"), "554 5.6.0 the mail has neither text nor an attachment"),
         (

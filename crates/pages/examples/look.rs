@@ -4,7 +4,10 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use pages::{ConvertOrder, Converter, CoverFields, FinishOrder, HeaderLine, Limits, Part, Quality, Text};
+use pages::{
+    ConvertOrder, Converter, CoverFields, FinishOrder, Formats, HeaderLine, Limits, Part, Quality, Suite,
+    SuiteSettings, Text, ZipPolicy,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,7 +20,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => Quality::Fine,
     };
     let worker = std::env::current_exe()?.with_file_name("../pages-worker");
-    let converter = Converter::new(worker, Vec::new(), Limits::default());
+    let program = PathBuf::from("/usr/lib/libreoffice/program");
+    let suite = Suite::new(SuiteSettings { program, documents_max: 20, memory_bytes: 2 << 30 });
+    let suite = suite.check().await.map(|()| suite);
+    let formats = Formats { zip: ZipPolicy::Render, suite: Some(suite), ..Formats::default() };
+    let converter = Converter::new(worker, Vec::new(), Limits::default()).with_formats(formats);
     let mut parts = Vec::new();
     for file in args {
         let path = PathBuf::from(&file);

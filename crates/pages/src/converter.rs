@@ -17,8 +17,11 @@ use tokio::sync::Semaphore;
 
 use crate::cover;
 use crate::finish::COVER;
+use crate::formats::{Formats, Route};
+use crate::office::jailed::Terms;
+use crate::office::kind::is_locked_table;
 use crate::order::{
-    Bound, ConvertError, ConvertOrder, CoverFields, ErrorKind, FinishOrder, Order, RestampOrder, Result,
+    Bound, ConvertError, ConvertOrder, CoverFields, ErrorKind, FinishOrder, Order, Part, RestampOrder, Result,
 };
 use crate::process::{Ended, Process};
 use crate::wire::{self, Job, PartHeader, Request, Setup};
@@ -93,6 +96,7 @@ pub struct Converter {
     program: PathBuf,
     args: Vec<OsString>,
     limits: Limits,
+    formats: Formats,
     slots: Arc<Semaphore>,
     /// Processes that wait for an order; never more than there are slots.
     ready: Arc<Mutex<Vec<Process>>>,
@@ -103,7 +107,19 @@ impl Converter {
     /// `program args…` must end up in [`crate::worker::main`].
     pub fn new(program: PathBuf, args: Vec<OsString>, limits: Limits) -> Self {
         let slots = Arc::new(Semaphore::new(limits.processes.max(1)));
-        Self { program, args, limits, slots, ready: Arc::default(), crashes: Arc::default() }
+        let formats = Formats::default();
+        Self { program, args, limits, formats, slots, ready: Arc::default(), crashes: Arc::default() }
+    }
+
+    /// With this policy instead of the default: no LibreOffice, no archives.
+    #[must_use]
+    pub fn with_formats(self, formats: Formats) -> Self {
+        Self { formats, ..self }
+    }
+
+    /// What it makes pages of.
+    pub fn formats(&self) -> &Formats {
+        &self.formats
     }
 
     /// Starts as many processes as there may be, and learns whether they can be locked up. Answers what could not be.
@@ -128,8 +144,58 @@ impl Converter {
     }
 
     /// Documents into pages.
-    pub async fn convert(&self, order: ConvertOrder) -> Result<Converted> {
-        self.run(Order::Convert(order)).await
+    ///
+    /// Archives are opened and office documents go through LibreOffice first, in sandboxes of their own.
+    pub async fn convert(&self, mut order: ConvertOrder) -> Result<Converted> {
+        let mut notes = Vec::new();
+        let mut parts = Vec::with_capacity(order.parts.len());
+        for part in order.parts {
+            match self.formats.route(&part.media, &part.name, &part.bytes).map_err(|error| error.of(&part.name))? {
+                Route::Unpack => self.unpack(part, &mut parts, &mut notes).await?,
+                _ => parts.push(part),
+            }
+        }
+        for part in &mut parts {
+            let route =
+                self.formats.route(&part.media, &part.name, &part.bytes).map_err(|error| error.of(&part.name))?;
+            self.prepare(part, route, order.max_pages).await?;
+        }
+        order.parts = parts;
+        let mut converted = self.run(Order::Convert(order)).await?;
+        converted.notes.splice(0..0, notes);
+        Ok(converted)
+    }
+
+    /// The files of an archive instead of it.
+    async fn unpack(&self, archive: Part, parts: &mut Vec<Part>, notes: &mut Vec<String>) -> Result<()> {
+        let name = archive.name.clone();
+        let unpacked = self.run(Order::Unpack(archive)).await?;
+        notes.extend(unpacked.notes);
+        let frame = wire::read::<Vec<PartHeader>>(&mut unpacked.bytes.as_slice(), self.limits.output_bytes);
+        let (headers, blobs) = frame.map_err(|error| unavailable(format!("{name}: {error}")))?;
+        parts.extend(headers.into_iter().zip(blobs).map(|(header, bytes)| header.with(bytes)));
+        Ok(())
+    }
+
+    /// A PDF by LibreOffice or a JPEG by libheif instead of the document, where it goes that way.
+    async fn prepare(&self, part: &mut Part, route: Route, pages_max: u32) -> Result<()> {
+        let _slot = self.slots.acquire().await.map_err(|_| unavailable("the converter is closed"))?;
+        let (wall, output_bytes) = (self.limits.wall, self.limits.output_bytes);
+        let terms = Terms { program: &self.program, args: &self.args, wall, output_bytes, pages_max };
+        let (made, media) = match route {
+            Route::Converter | Route::Unpack => return Ok(()),
+            Route::Suite(kind, suite) => (suite.to_pdf(kind, &part.bytes, &terms).await, "application/pdf"),
+            Route::Heif(heif) => (heif.to_jpeg(&part.bytes, &terms).await, "image/jpeg"),
+        };
+        let made = made.map_err(|error| match error.kind {
+            ErrorKind::Unavailable => error,
+            ErrorKind::Damaged if is_locked_table(&part.bytes) => {
+                ConvertError::new(ErrorKind::Encrypted, "a password is needed to open it").of(&part.name)
+            }
+            _ => error.of(&part.name),
+        })?;
+        (part.bytes, part.media) = (made, media.to_owned());
+        Ok(())
     }
 
     /// Pages as they are sent. A cover that cannot be drawn costs no fax: the plain one is drawn in its place, and a
@@ -223,7 +289,7 @@ impl Converter {
     }
 
     async fn start(&self) -> Result<Process> {
-        let setup = Setup {
+        let setup = Setup::Documents {
             memory_bytes: self.limits.memory_bytes,
             cpu_s: self.limits.wall.as_secs().max(1),
             requests_max: self.limits.orders.max(1),
@@ -241,8 +307,9 @@ fn request(order: Order) -> Result<Vec<u8>> {
             let parts = parts
                 .into_iter()
                 .map(|part| {
-                    blobs.push(part.bytes);
-                    PartHeader { name: part.name, media: part.media, charset: part.charset }
+                    let (header, bytes) = PartHeader::split(part);
+                    blobs.push(bytes);
+                    header
                 })
                 .collect();
             (Job::Convert { paper, quality, max_pages, body, inline, parts }, blobs)
@@ -258,6 +325,7 @@ fn request(order: Order) -> Result<Vec<u8>> {
         }
         Order::Thumbnail { tiff, page, width_px } => (Job::Thumbnail { page, width_px }, vec![tiff]),
         Order::Bind { pages, form } => (Job::Bind { form }, pages),
+        Order::Unpack(part) => (Job::Unpack { name: part.name }, vec![part.bytes]),
     };
     let request = Request { job };
     let blobs: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();

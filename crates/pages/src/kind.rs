@@ -1,6 +1,11 @@
 //! Which converter a document needs: its content decides, then the media type, then the file name.
 //!
-//! The table of formats is here and in `parts/mod.rs`: a new format is one variant, one signature, one arm there.
+//! The table of formats is here and in `parts/mod.rs`: a new format is one variant, one signature, one arm there. Office
+//! documents and archives begin alike: `office/kind.rs` tells them apart.
+
+use crate::compound;
+use crate::office::OfficeKind;
+use crate::office::kind::{of_compound, of_zip};
 
 /// A kind of document that can become pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +28,14 @@ pub enum Kind {
     Bmp,
     /// image/webp.
     WebP,
+    /// image/heic, image/avif.
+    Heif,
+    /// Of a word processor, a spreadsheet, a presentation.
+    Office(OfficeKind),
+    /// An office document that a password locks.
+    Locked,
+    /// An archive of files.
+    Zip,
 }
 
 /// How far into a file PDF viewers look for `%PDF-` (PDF 32000-1 annex H, implementation note 13).
@@ -30,12 +43,19 @@ const PDF_HEADER_WITHIN: usize = 1024;
 
 /// The kind of a document, or none when there is no converter for it.
 ///
-/// `media` is `type/subtype` in lower case, `name` the file name, `head` its first octets (1 KiB is enough).
-pub fn kind_of(media: &str, name: &str, head: &[u8]) -> Option<Kind> {
-    if let Some(signature) = signature(head) {
+/// `media` is `type/subtype` in lower case, `name` the file name, `bytes` the whole of it: what tells office documents and
+/// archives apart is at their end.
+pub fn kind_of(media: &str, name: &str, bytes: &[u8]) -> Option<Kind> {
+    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
+        return of_zip(media, name, bytes);
+    }
+    if bytes.starts_with(compound::SIGNATURE) {
+        return of_compound(media, name, bytes);
+    }
+    if let Some(signature) = signature(bytes) {
         return signature;
     }
-    let head = &head[..head.len().min(PDF_HEADER_WITHIN)];
+    let head = &bytes[..bytes.len().min(PDF_HEADER_WITHIN)];
     let by_media = match media {
         // Somebody says PDF, TIFF, …, and its content is nothing we know by a signature: the converter will say
         // "damaged", which is nearer to the truth than "unsupported".
@@ -48,7 +68,8 @@ pub fn kind_of(media: &str, name: &str, head: &[u8]) -> Option<Kind> {
         "image/webp" => Some(Kind::WebP),
         "text/html" | "application/xhtml+xml" => Some(Kind::Html),
         "text/plain" => Some(Kind::Text),
-        _ => None,
+        "application/zip" | "application/x-zip-compressed" => Some(Kind::Zip),
+        _ => OfficeKind::claimed(media, "").map(Kind::Office),
     };
     if by_media.is_some() {
         return by_media;
@@ -64,7 +85,8 @@ pub fn kind_of(media: &str, name: &str, head: &[u8]) -> Option<Kind> {
         Some("webp") => Some(Kind::WebP),
         Some("htm" | "html") if looks_like_text(head) => Some(Kind::Html),
         Some("txt" | "text" | "log" | "md" | "asc") if looks_like_text(head) => Some(Kind::Text),
-        _ => None,
+        Some("zip") => Some(Kind::Zip),
+        _ => OfficeKind::claimed("", name).map(Kind::Office),
     }
 }
 
@@ -77,9 +99,7 @@ fn signature(head: &[u8]) -> Option<Option<Kind>> {
         (b"GIF89a", Some(Kind::Gif)),
         (b"II*\0", Some(Kind::Tiff)),
         (b"MM\0*", Some(Kind::Tiff)),
-        (b"PK\x03\x04", None),                       // ZIP, and with it DOCX, XLSX, ODT, …
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", None), // OLE: DOC, XLS, MSG
-        (b"{\\rtf", None),
+        (b"{\\rtf", Some(Kind::Office(OfficeKind::Rtf))),
         (b"MZ", None),
         (b"\x7fELF", None),
         (b"\x1f\x8b", None),
@@ -95,7 +115,7 @@ fn signature(head: &[u8]) -> Option<Option<Kind>> {
         return Some(Some(Kind::WebP));
     }
     if is_heif(head) {
-        return Some(None);
+        return Some(Some(Kind::Heif));
     }
     // "BM" begins many an English text: take it only with the header's reserved zeros.
     if head.starts_with(b"BM") && head.get(6..10) == Some(&[0; 4]) {
@@ -111,16 +131,6 @@ fn signature(head: &[u8]) -> Option<Option<Kind>> {
 fn is_heif(head: &[u8]) -> bool {
     const BRANDS: &[&[u8]] = &[b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif"];
     head.get(4..8) == Some(b"ftyp") && head.get(8..12).is_some_and(|brand| BRANDS.contains(&brand))
-}
-
-/// What people are told about a document without a converter, when more can be said than that.
-///
-/// HEIC: its decoders are large, in C++ and fed by strangers; telephones send JPEG when they are asked to.
-pub(crate) fn remedy(head: &[u8]) -> Option<&'static str> {
-    is_heif(head).then_some(
-        "pictures in HEIC or AVIF are not read; fix: send it as JPEG or PDF (on an iPhone: Settings, Camera, Formats, Most \
-         Compatible)",
-    )
 }
 
 /// No zero octets (or a UTF-16 mark), few control characters.
@@ -150,11 +160,17 @@ mod tests {
             ("application/pdf", "x.pdf", b"\0\0junk\x01\x02 %PDF-1.4", Some(Kind::Pdf)),
             ("text/plain", "howto.txt", b"A file begins with %PDF-1.4 when", Some(Kind::Text)),
             ("text/plain", "bm.txt", b"BMW offers a car", Some(Kind::Text)),
-            ("application/pdf", "x.pdf", b"PK\x03\x04", None),
-            ("application/vnd.ms-excel", "x.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", None),
+            ("application/pdf", "x.pdf", b"PK\x03\x04", Some(Kind::Zip)),
+            ("application/msword", "x.doc", b"{\\rtf1 x}", Some(Kind::Office(OfficeKind::Rtf))),
+            (
+                "application/msword",
+                "x.doc",
+                b"<html>as some programs save it</html>",
+                Some(Kind::Office(OfficeKind::Doc)),
+            ),
             ("application/x-msdownload", "setup.exe", b"MZ\x90", None),
             ("application/octet-stream", "picture.webp", b"RIFF\0\0\0\0WEBPVP8 ", Some(Kind::WebP)),
-            ("application/octet-stream", "photo", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", None),
+            ("application/octet-stream", "photo", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Some(Kind::Heif)),
             ("application/octet-stream", "film.mp4", b"\0\0\0\x18ftypisom\0\0\0\0", None),
             ("application/octet-stream", "", b"", None),
         ] {

@@ -11,16 +11,20 @@
 //! So a bomb or a crash costs one document, never the gateway (every engine used here is
 //! young). The same order gives the same octets: a preview equals what is sent.
 //!
-//! Formats: [`Kind`] is the table; [`kind_of`] tells one from content, then media type, then file name.
+//! Formats: [`Kind`] is the table; [`kind_of`] tells one from content, then media type, then file name; [`Formats`] says
+//! which of them a gateway takes. LibreOffice, where it is installed, runs in a sandbox of its own (`office`).
 
 mod bind;
+mod compound;
 mod converter;
 mod cover;
 mod finish;
 mod fonts;
+mod formats;
 mod header_line;
 mod kind;
 mod layout;
+mod office;
 mod order;
 mod parts;
 mod paste;
@@ -33,13 +37,16 @@ mod thumbnail;
 mod tiff_f;
 mod wire;
 pub mod worker;
+mod zip;
 
 pub use converter::{Converted, Converter, Limits, Sandbox};
 pub use cover::{
     FIELDS as COVER_FIELDS, PLAIN as PLAIN_COVER, Problem as CoverProblem, TEMPLATE_MAX_BYTES as COVER_MAX_BYTES,
 };
 pub use cover::{check as check_cover, shipped as shipped_covers};
+pub use formats::{Formats, OfficePolicy, ZipPolicy};
 pub use kind::{Kind, kind_of};
+pub use office::{Heif, OfficeKind, Suite, SuiteSettings};
 pub use order::{
     Bound, ConvertError, ConvertOrder, CoverFields, ErrorKind, FinishOrder, HeaderLine, Inline, Order, Paper, Part,
     Quality, RestampOrder, Text,

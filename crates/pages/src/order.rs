@@ -202,6 +202,8 @@ pub enum Order {
         /// What they become.
         form: Bound,
     },
+    /// The files in an archive.
+    Unpack(Part),
 }
 
 /// Why an order was not carried out.

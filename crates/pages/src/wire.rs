@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::order::{Bound, ConvertError, CoverFields, HeaderLine, Paper, Quality, Text};
+use crate::order::{Bound, ConvertError, CoverFields, HeaderLine, Paper, Part, Quality, Text};
 
 /// Most blobs in a frame: more attachments than any mail that the gateway accepts.
 const BLOBS_MAX: u32 = 4096;
@@ -20,12 +20,25 @@ const HEADER_MAX_BYTES: u32 = 128 << 20;
 
 /// The first frame: what the process may take. It locks itself up by it and says so.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Setup {
-    pub memory_bytes: u64,
-    /// Processor time of one request.
-    pub cpu_s: u64,
-    /// Most requests of the process.
-    pub requests_max: u32,
+#[serde(tag = "setup", rename_all = "snake_case")]
+pub(crate) enum Setup {
+    /// Documents become pages in it.
+    Documents {
+        memory_bytes: u64,
+        /// Processor time of one request.
+        cpu_s: u64,
+        /// Most requests of the process.
+        requests_max: u32,
+    },
+    /// It stands between the gateway and LibreOffice: each frame that follows is an [`crate::office::jail::OfficeJob`].
+    Office {
+        /// Of each process of LibreOffice.
+        memory_bytes: u64,
+        /// Folder of `soffice.bin`.
+        program: String,
+    },
+    /// It stands between the gateway and libheif's program, for one picture.
+    Heif { memory_bytes: u64 },
 }
 
 /// A request. Its blobs are the parts' octets, or the one document.
@@ -64,6 +77,10 @@ pub(crate) enum Job {
     Bind {
         form: Bound,
     },
+    /// The archive is the only blob; its files come back as [`PartHeader`]s and blobs in a frame of their own.
+    Unpack {
+        name: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,6 +88,16 @@ pub(crate) struct PartHeader {
     pub name: String,
     pub media: String,
     pub charset: Option<String>,
+}
+
+impl PartHeader {
+    pub(crate) fn split(part: Part) -> (Self, Vec<u8>) {
+        (Self { name: part.name, media: part.media, charset: part.charset }, part.bytes)
+    }
+
+    pub(crate) fn with(self, bytes: Vec<u8>) -> Part {
+        Part { name: self.name, media: self.media, charset: self.charset, bytes }
+    }
 }
 
 /// What the process says.

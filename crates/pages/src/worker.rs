@@ -13,14 +13,15 @@ use std::process::ExitCode;
 use std::sync::mpsc::Receiver;
 
 use crate::fonts::Fonts;
+use crate::office::jail;
 use crate::order::{ConvertError, ConvertOrder, ErrorKind, FinishOrder, Inline, Part, Result, damaged};
-use crate::wire::{self, Answer, Job, Request, Setup};
+use crate::wire::{self, Answer, Job, PartHeader, Request, Setup};
 use crate::{bind, finish, parts, sandbox};
 
 /// Largest request taken: the gateway's own limit on mails is below it, so this only bounds our mistakes.
-const REQUEST_MAX_BYTES: u64 = 1 << 30;
-/// Three numbers.
-const SETUP_MAX_BYTES: u64 = 1 << 10;
+pub(crate) const REQUEST_MAX_BYTES: u64 = 1 << 30;
+/// A few numbers and a path.
+const SETUP_MAX_BYTES: u64 = 8 << 10;
 /// The thread that reads requests needs little.
 const READER_STACK_BYTES: usize = 256 << 10;
 
@@ -55,7 +56,7 @@ fn gone(error: std::io::Error) -> ConvertError {
 /// Carries out the orders on standard input. For the hidden command of the gateway's binary.
 pub fn main() -> ExitCode {
     match serve() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("converter: {error}");
             ExitCode::FAILURE
@@ -63,20 +64,25 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn serve() -> std::io::Result<()> {
+fn serve() -> std::io::Result<ExitCode> {
     let out: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
     rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
     let mut out = File::from(out);
     let (setup, _) = wire::read::<Setup>(&mut std::io::stdin().lock(), SETUP_MAX_BYTES)?;
-    sandbox::limit(setup.memory_bytes, setup.cpu_s.saturating_mul(u64::from(setup.requests_max)))?;
+    let (memory_bytes, cpu_s, requests_max) = match setup {
+        Setup::Documents { memory_bytes, cpu_s, requests_max } => (memory_bytes, cpu_s, requests_max),
+        Setup::Office { memory_bytes, program } => return jail::serve(memory_bytes, &program, &mut out),
+        Setup::Heif { memory_bytes } => return jail::serve_heif(memory_bytes, &mut out),
+    };
+    sandbox::limit(memory_bytes, cpu_s.saturating_mul(u64::from(requests_max)))?;
     let fonts = Fonts::open();
     let open = sandbox::lock();
     // After the lock, so that it holds for this thread too.
     let requests = listen()?;
     wire::write(&mut out, &Answer::Locked { open }, &[])?;
-    for count in 1..=u64::from(setup.requests_max) {
+    for count in 1..=u64::from(requests_max) {
         let Ok((request, blobs)) = requests.recv() else { break };
-        sandbox::limit_cpu(setup.cpu_s.saturating_mul(count))?;
+        sandbox::limit_cpu(cpu_s.saturating_mul(count))?;
         fonts.forget();
         let result =
             std::panic::catch_unwind(AssertUnwindSafe(|| run(request.job, blobs, &fonts, &mut Progress(&mut out))))
@@ -89,7 +95,7 @@ fn serve() -> std::io::Result<()> {
             Err(error) => wire::write(&mut out, &Answer::Failed { error }, &[])?,
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Reads requests beside the work. The gateway ends us when it loses patience; this is for the gateway that was killed itself:
@@ -130,11 +136,7 @@ fn run(job: Job, mut blobs: Vec<Vec<u8>>, fonts: &Fonts, progress: &mut Progress
         Job::Convert { paper, quality, max_pages, body, inline, parts } => {
             let rest = blobs.split_off(inline.len().min(blobs.len()));
             let inline = inline.into_iter().zip(blobs).map(|((id, name), bytes)| Inline { id, name, bytes }).collect();
-            let parts = parts
-                .into_iter()
-                .zip(rest)
-                .map(|(p, bytes)| Part { name: p.name, media: p.media, charset: p.charset, bytes })
-                .collect();
+            let parts = parts.into_iter().zip(rest).map(|(header, bytes)| header.with(bytes)).collect();
             parts::convert(ConvertOrder { paper, quality, max_pages, body, inline, parts }, fonts, progress)
         }
         Job::Finish { paper, quality, max_pages, cover, header } => {
@@ -153,6 +155,15 @@ fn run(job: Job, mut blobs: Vec<Vec<u8>>, fonts: &Fonts, progress: &mut Progress
         Job::Bind { form } => {
             progress.working("pages of the fax")?;
             bind::bind(&blobs, form)
+        }
+        Job::Unpack { name } => {
+            progress.working(&name)?;
+            let archive = Part { name, bytes: blobs.pop().unwrap_or_default(), ..Part::default() };
+            let (files, notes) = parts::zip::unpack(&archive)?;
+            let (headers, blobs): (Vec<_>, Vec<_>) = files.into_iter().map(PartHeader::split).unzip();
+            let blobs: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
+            let bytes = wire::encode(&headers, &blobs).map_err(|error| damaged(error.to_string()))?;
+            Ok(Output { bytes, pages: Vec::new(), notes, in_colour: 0, drawn_by: Vec::new() })
         }
     }
 }

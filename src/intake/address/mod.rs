@@ -291,11 +291,16 @@ fn narrow(c: char) -> char {
 
 /// At most 64 characters in double quotes, fit for a reply and a log.
 pub(crate) fn quoted(text: &str) -> String {
-    let mut shown: String = text.chars().map(|c| if is_hostile(c) { '?' } else { c }).take(64).collect();
+    format!("\"{}\"", shown(text, 64))
+}
+
+/// At most so many characters, fit for a reply and a log.
+pub(crate) fn shown(text: &str, chars_max: usize) -> String {
+    let mut shown: String = text.chars().map(|c| if is_hostile(c) { '?' } else { c }).take(chars_max).collect();
     if shown.chars().count() < text.chars().count() {
         shown.push_str("...");
     }
-    format!("\"{shown}\"")
+    shown
 }
 
 fn full_number(domain: &str) -> String {

@@ -8,12 +8,13 @@ pub(crate) mod pdf;
 mod picture;
 mod text;
 mod tiff;
+pub(crate) mod zip;
 
 use fax_image::Bitmap;
 
 use crate::finish;
 use crate::fonts::Fonts;
-use crate::kind::{Kind, kind_of, remedy};
+use crate::kind::{Kind, kind_of};
 use crate::order::{ConvertError, ConvertOrder, ErrorKind, Paper, Part, Quality, Result, Text};
 use crate::worker::{Output, Progress};
 
@@ -105,7 +106,7 @@ fn pages_of(part: &Part, job: &mut Job<'_>) -> Result<()> {
         Some(Kind::Pdf) => "PDF",
         Some(Kind::Tiff) => "TIFF",
         // Those that lay text out say so themselves.
-        Some(Kind::Text | Kind::Html) | None => "",
+        Some(Kind::Text | Kind::Html | Kind::Zip | Kind::Locked | Kind::Office(_)) | None => "",
         Some(_) => "picture",
     };
     match kind {
@@ -122,10 +123,10 @@ fn pages_of(part: &Part, job: &mut Job<'_>) -> Result<()> {
         Some(kind @ (Kind::Png | Kind::Jpeg | Kind::Gif | Kind::Bmp | Kind::WebP)) => {
             picture::pages(&part.bytes, kind, job)
         }
-        None => {
-            if let Some(remedy) = remedy(&part.bytes) {
-                return Err(ConvertError::new(ErrorKind::Unsupported, remedy));
-            }
+        Some(Kind::Zip) => zip::listed(&part.bytes, job),
+        Some(Kind::Locked) => Err(ConvertError::new(ErrorKind::Encrypted, "a password is needed to open it")),
+        // Office documents come as PDF and HEIC as JPEG: others have had them before.
+        Some(Kind::Office(_) | Kind::Heif) | None => {
             let media = if part.media.is_empty() { "no media type" } else { &part.media };
             Err(ConvertError::new(ErrorKind::Unsupported, format!("no converter for this kind of file ({media})")))
         }

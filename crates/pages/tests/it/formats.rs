@@ -164,7 +164,7 @@ async fn what_cannot_be_converted_is_refused_by_name_and_reason() {
     let at = locked.windows(10).position(|w| w == b"trailer\n<<").unwrap() + 10;
     locked.splice(at..at, lock.bytes());
     for (kind, bad, reason) in [
-        (ErrorKind::Unsupported, part("offer.docx", &b"PK\x03\x04 and so on"[..]), "no converter"),
+        (ErrorKind::Unsupported, part("offer.docx", &b"PK\x03\x04 and so on"[..]), "needs LibreOffice"),
         (ErrorKind::Unsupported, part("setup.exe", &b"MZ\x90\0"[..]), "no converter"),
         (ErrorKind::Encrypted, part("locked.pdf", locked), "a password is needed"),
         (ErrorKind::Empty, part("nothing.pdf", &b""[..]), "the file is empty"),

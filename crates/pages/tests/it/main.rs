@@ -8,5 +8,6 @@ mod formats;
 mod hostile;
 mod html;
 mod mutations;
+mod office;
 mod pictures;
 mod tiff_kinds;

@@ -36,7 +36,7 @@ pub(super) fn pages(bytes: &[u8], kind: Kind, job: &mut Job<'_>) -> Result<()> {
         Kind::Gif => whole(bytes, ImageFormat::Gif, job)?,
         Kind::Bmp => whole(bytes, ImageFormat::Bmp, job)?,
         Kind::WebP => whole(bytes, ImageFormat::WebP, job)?,
-        Kind::Text | Kind::Html | Kind::Pdf | Kind::Tiff => return Err(damaged("it is no picture")),
+        _ => return Err(damaged("it is no picture")),
     };
     if kind == Kind::Gif && frames(bytes) > 1 {
         job.notes.push("first of several pictures".to_owned());
