@@ -12,10 +12,12 @@ use crate::canvas::{Mix, RIM, Stamp};
 use crate::ink::{self, Ink, Solid};
 use crate::raster::{Bounds, Raster};
 
-/// Glyphs larger than this are drawn as shapes: nothing is gained by keeping them, and large pale letters are areas.
+/// Glyphs larger than this are drawn as shapes: nothing is gained by keeping them.
 const STAMP_PX_MAX: f64 = 160.0;
 /// Letters from this height on are areas when they are pale: a watermark must not hide the text.
 const LARGE_PX: f64 = 90.0;
+/// Lightness from which on large letters are pale. Watermarks are silver and lighter; coloured titles of slides are darker.
+const PALE_MIN: u8 = 180;
 /// Octets of stamps that are kept; then it starts anew.
 const CACHE_MAX_BYTES: usize = 6 << 20;
 /// Outlines that are kept.
@@ -121,9 +123,10 @@ impl<'c> Pen<'c> {
                 Glyph::Outline(outline) => {
                     let transform = props.transform * glyph.transform();
                     let size = height_px(transform);
-                    let is_area = size > LARGE_PX && shade.is_none_or(|shade| shade.luma > 110);
+                    // Small text in a pattern is one ink: there is no room for the pattern.
+                    let is_area = size > LARGE_PX && shade.is_none_or(|shade| shade.luma >= PALE_MIN);
                     let Some(shade) = shade.filter(|_| size <= STAMP_PX_MAX && !is_area) else {
-                        self.large_glyph(outline, transform, &props.paint, mix);
+                        self.large_glyph(outline, transform, &props.paint, mix, is_area);
                         continue;
                     };
                     let Some((placed, x, y, key)) = self.placed(outline, transform) else { continue };
@@ -182,18 +185,16 @@ impl<'c> Pen<'c> {
         ink::solid(shade.luma, self.canvas.shade_at(middle_x, middle_y))
     }
 
-    fn large_glyph(&mut self, glyph: &OutlineGlyph, transform: Affine, paint: &Paint<'_>, mix: Mix) {
+    fn large_glyph(&mut self, glyph: &OutlineGlyph, transform: Affine, paint: &Paint<'_>, mix: Mix, is_area: bool) {
         let outline = self.glyphs.outline(glyph, glyph.identifier().cache_key());
         let Some(area) = control_box(&outline, transform) else { return };
         if self.misses(area) {
             return;
         }
         let runs = self.rasterize(&outline, transform, NONZERO);
-        // Small text in a pattern is one ink: there is no room for the pattern.
-        let small = height_px(transform) <= LARGE_PX;
-        self.in_glyph += usize::from(small);
-        self.paint_runs(&runs, paint, mix, small);
-        self.in_glyph -= usize::from(small);
+        self.in_glyph += usize::from(!is_area);
+        self.paint_runs(&runs, paint, mix, !is_area);
+        self.in_glyph -= usize::from(!is_area);
         self.runs = runs;
     }
 

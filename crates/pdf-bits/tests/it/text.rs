@@ -100,6 +100,20 @@ fn a_pale_watermark_does_not_hide_the_text() {
 }
 
 #[test]
+fn the_title_of_a_slide_is_solid_in_every_colour_that_is_not_pale() {
+    for size in [100.0, 170.0] {
+        let title = |gray: f32| {
+            let draw = move |c: &mut pdf_writer::Content| {
+                c.set_fill_gray(gray);
+                write(c, "Title", size, (0.0, 50.0));
+            };
+            bits(pdf((400.0, 200.0), draw), 400, 200)
+        };
+        assert_eq!(title(0.55), title(0.0), "{size} pixels");
+    }
+}
+
+#[test]
 fn thin_strokes_survive_at_98_lines_to_the_inch() {
     let bytes = pdf((595.0, 842.0), |c| write(c, "eeee EEEE tttt ffff", 10.0, (72.0, 700.0)));
     let draw = |lines: u32, share: f32| {
