@@ -12,6 +12,7 @@
 
 pub mod agent;
 pub mod call;
+mod codings;
 pub mod far_end;
 mod g711;
 pub mod media;

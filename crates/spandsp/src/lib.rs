@@ -29,5 +29,5 @@ mod t38;
 pub use audio::AudioFax;
 pub use event::{Completion, Direction, Frame, Line, PageOutcome, PageReport, Verdict, Watcher};
 pub use session::{Session, Statistics, T30Control};
-pub use settings::{Outgoing, Settings, SettingsError};
+pub use settings::{Codings, Outgoing, Settings, SettingsError};
 pub use t38::{Ifp, T38Options, T38Terminal};

@@ -90,7 +90,7 @@ impl Session {
             // Without this spandsp answers RTN by "sending the next page, regardless of the problem with the current one".
             sys::t30_set_retransmit_capable(t30, true);
             sys::t30_set_supported_modems(t30, settings.modems());
-            sys::t30_set_supported_compressions(t30, sys::COMPRESSIONS);
+            sys::t30_set_supported_compressions(t30, settings.compressions());
             sys::t30_set_supported_output_compressions(t30, sys::COMPRESSION_T6);
             sys::t30_set_supported_colour_resolutions(t30, 0);
             sys::t30_set_supported_bilevel_resolutions(t30, sys::RESOLUTIONS);

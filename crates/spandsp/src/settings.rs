@@ -15,6 +15,23 @@ pub struct Outgoing {
     pub first_page: u32,
     /// Last page to send, from 1.
     pub last_page: u32,
+    /// Codings that may be used beside MH, where the far end knows them.
+    pub codings: Codings,
+}
+
+/// The two-dimensional codings of T.4 and T.6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Codings {
+    /// MR.
+    pub mr: bool,
+    /// MMR, with error correction.
+    pub mmr: bool,
+}
+
+impl Default for Codings {
+    fn default() -> Self {
+        Self { mr: true, mmr: true }
+    }
 }
 
 /// What a T.30 terminal is to do.
@@ -72,6 +89,13 @@ impl Settings {
             4_800.. => sys::SUPPORT_V27TER,
             _ => 0,
         }
+    }
+
+    /// MH always; the others as the document asks for, or all of them for what comes in.
+    pub(crate) fn compressions(&self) -> c_int {
+        let codings = self.send.as_ref().map_or_else(Codings::default, |send| send.codings);
+        let one = |used: bool, coding: c_int| if used { coding } else { 0 };
+        sys::COMPRESSION_T4_1D | one(codings.mr, sys::COMPRESSION_T4_2D) | one(codings.mmr, sys::COMPRESSION_T6)
     }
 
     pub(crate) fn checked(&self) -> Result<Checked, SettingsError> {

@@ -104,9 +104,11 @@ pub(crate) const SUPPORT_V27TER: c_int = 0x01;
 pub(crate) const SUPPORT_V29: c_int = 0x02;
 pub(crate) const SUPPORT_V17: c_int = 0x04;
 
-/// MH, MR and MMR. No JBIG (T.85): it saves little on light pages and not every receiver's gateway passes it.
-pub(crate) const COMPRESSIONS: c_int = 0x02 | 0x04 | 0x08;
-/// MMR for the received file.
+/// MH. No JBIG (T.85): it saves little on light pages and not every receiver's gateway passes it.
+pub(crate) const COMPRESSION_T4_1D: c_int = 0x02;
+/// MR.
+pub(crate) const COMPRESSION_T4_2D: c_int = 0x04;
+/// MMR; for the received file too.
 pub(crate) const COMPRESSION_T6: c_int = 0x08;
 /// 204x98, 204x196, 204x391 and their inch twins 200x100, 200x200, 200x400: everything 1728 pixels wide.
 pub(crate) const RESOLUTIONS: c_int = 0x01 | 0x02 | 0x04 | 0x20 | 0x40 | 0x80;

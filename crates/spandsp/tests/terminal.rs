@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use fax_image::tiff::{Profile, TiffPage, TiffReader, write_document};
 use fax_image::{Bitmap, Ink, Resolution};
 use spandsp::{
-    AudioFax, Direction, Frame, Ifp, Line, Outgoing, PageOutcome, PageReport, Settings, SettingsError, T38Options,
-    T38Terminal, Verdict, Watcher,
+    AudioFax, Codings, Direction, Frame, Ifp, Line, Outgoing, PageOutcome, PageReport, Settings, SettingsError,
+    T38Options, T38Terminal, Verdict, Watcher,
 };
 
 const OPTIONS: T38Options = T38Options { version: 0, max_datagram: 400 };
@@ -67,7 +67,7 @@ fn document(dir: &Path, pages: &[Bitmap]) -> Outgoing {
     let file = dir.join("document.tif");
     let written: Vec<_> = pages.iter().map(|page| TiffPage::new(page, Resolution::FINE, Profile::F)).collect();
     std::fs::write(&file, write_document(&written).expect("a document")).expect("written");
-    Outgoing { file, first_page: 1, last_page: pages.len() as u32 }
+    Outgoing { file, first_page: 1, last_page: pages.len() as u32, codings: Codings::default() }
 }
 
 fn settings(calling: bool, send: Option<Outgoing>, receive: Option<&Path>) -> Settings {
@@ -113,9 +113,13 @@ struct Ends {
 }
 
 fn t38_call(refuses_page: Option<u32>) -> Ends {
+    t38_call_in(Codings::default(), refuses_page)
+}
+
+fn t38_call_in(codings: Codings, refuses_page: Option<u32>) -> Ends {
     let dir = tempfile::tempdir().expect("a folder");
     let (near, far) = (Notes::new(None), Notes::new(refuses_page));
-    let send = document(dir.path(), &[page(1), page(2), page(3)]);
+    let send = Outgoing { codings, ..document(dir.path(), &[page(1), page(2), page(3)]) };
     let terminal = |settings: &Settings, notes: &Notes| {
         T38Terminal::new(settings, OPTIONS, Box::new(notes.clone())).expect("good settings")
     };
@@ -123,6 +127,23 @@ fn t38_call(refuses_page: Option<u32>) -> Ends {
     let mut called = terminal(&settings(false, None, Some(dir.path())), &far);
     run(&mut calling, &mut called);
     Ends { calling, near, called, far, dir }
+}
+
+#[test]
+fn pages_go_in_the_shortest_coding_that_is_allowed_and_arrive_the_same() {
+    for (codings, compression) in [
+        (Codings::default(), 8),
+        (Codings { mmr: false, mr: true }, 4),
+        (Codings { mmr: false, mr: false }, 2),
+    ] {
+        let Ends { calling, dir, .. } = t38_call_in(codings, None);
+        assert_eq!(calling.t30().stats().compression, compression, "{codings:?}");
+        let received = std::fs::read(dir.path().join("received.tif")).expect("a file");
+        let received = TiffReader::open(&received).expect("a TIFF");
+        for number in 1..=3 {
+            assert_eq!(received.decode(number as usize - 1).expect("a page"), page(number), "{codings:?}");
+        }
+    }
 }
 
 #[test]
@@ -180,7 +201,8 @@ fn audio_carries_the_same_call() {
 #[test]
 fn settings_that_do_not_fit_into_t30_are_refused() {
     let good = settings(true, None, None);
-    let pages = |first_page, last_page| Some(Outgoing { file: "x".into(), first_page, last_page });
+    let pages =
+        |first_page, last_page| Some(Outgoing { file: "x".into(), first_page, last_page, codings: Codings::default() });
     for (bad, words) in [
         (Settings { station_id: "012345678901234567890".into(), ..good.clone() }, "longer than 20"),
         (Settings { station_id: "Zürich".into(), ..good.clone() }, "not ASCII"),

@@ -12,9 +12,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use spandsp::Codings;
+
 use super::session::{self, Answered, Side, T38Policy};
 use super::{Agent, local_status};
 use crate::call::{CallEvent, CallOrder, CallReport, Pace, SipStatus, TrunkSettings};
+use crate::codings;
 use crate::media::{self, Faults, MediaOrder, Observer, Role, SendDocument};
 use crate::sdp::{LocalSession, Remote, T38Limits};
 use crate::sip::{Answer, Dialog, DialogEvent, Headers, Invite, Server};
@@ -32,6 +35,10 @@ pub(super) async fn place(
     observer: Observer,
     cancel: CancellationToken,
 ) -> CallReport {
+    // Before anybody is called: it takes tens of milliseconds for each photograph.
+    let (document, first_page) = (order.document.clone(), order.first_page);
+    let codings =
+        tokio::task::spawn_blocking(move || codings::shortest(&document, first_page)).await.unwrap_or_default();
     let made = match invite(agent, &order).await {
         Ok(made) => made,
         Err(phrase) => return ended(local_status(408, phrase, false)),
@@ -78,7 +85,7 @@ pub(super) async fn place(
         local,
         audio,
         policy: policy(&order),
-        order: media_order(order, pace, faults),
+        order: media_order(order, codings, pace, faults),
         socket,
         observer,
         sip: status,
@@ -233,12 +240,12 @@ fn policy(order: &CallOrder) -> T38Policy {
     }
 }
 
-fn media_order(order: CallOrder, pace: Pace, faults: Faults) -> MediaOrder {
+fn media_order(order: CallOrder, codings: Codings, pace: Pace, faults: Faults) -> MediaOrder {
     let CallOrder { trunk, station_id, document, page_count, first_page, subaddress, .. } = order;
     MediaOrder {
         role: Role::Calling,
         station_id,
-        send: Some(SendDocument { path: document, page_count, first_page }),
+        send: Some(SendDocument { path: document, page_count, first_page, codings }),
         receive_dir: None,
         subaddress,
         ecm: trunk.ecm,

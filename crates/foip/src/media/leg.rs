@@ -144,6 +144,7 @@ fn settings(order: &MediaOrder, ledger: &mut Ledger, transport: Transport) -> Se
             file: send.path.clone(),
             first_page,
             last_page: send.page_count,
+            codings: send.codings,
         }),
         receive: receive.filter(|_| order.role == Role::Called),
         // T.30 rejects a page by RTN only without error correction.

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use spandsp::Codings;
+
 use crate::call::{AudioTarget, CallObserver, CallReport, Pace};
 
 mod damage;
@@ -78,6 +80,8 @@ pub struct SendDocument {
     pub page_count: u32,
     /// First page to send, from 1.
     pub first_page: u32,
+    /// Codings that are worth while for these pages.
+    pub codings: Codings,
 }
 
 /// Misbehaviour of the sandbox's far end, counted in pages of this call from 1.

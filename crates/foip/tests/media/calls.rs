@@ -107,7 +107,7 @@ fn the_switch_is_refused_once_the_audio_fax_has_begun() {
     let sockets = [loopback(), loopback()];
     let addresses = sockets.each_ref().map(|socket| socket.local_addr().expect("bound"));
     let [near, far] = sockets;
-    let send = SendDocument { path, page_count: 1, first_page: 1 };
+    let send = SendDocument { path, page_count: 1, first_page: 1, codings: Default::default() };
     let calling = End::spawn(order(Role::Calling, Some(send), dir.path()), near, Box::new(|_| Ok(())));
     let called = End::spawn(order(Role::Called, None, dir.path()), far, Box::new(|_| Ok(())));
     assert!(calling.may_switch() && called.may_switch());

@@ -167,7 +167,7 @@ fn a_slow_observer_only_delays_the_clock_that_both_ends_share() {
 fn a_far_end_that_vanishes_is_dead_after_a_while() {
     let dir = folder();
     let path = write_pages(dir.path(), &three_pages(), Resolution::FINE);
-    let send = SendDocument { path, page_count: 3, first_page: 1 };
+    let send = SendDocument { path, page_count: 3, first_page: 1, codings: Default::default() };
     let silent = loopback();
     let calling = End::spawn(order(Role::Calling, Some(send), dir.path()), loopback(), Box::new(|_| Ok(())));
     calling.command(t38(silent.local_addr().expect("bound")));
@@ -208,7 +208,7 @@ fn in_real_time_a_call_over_a_network_that_loses_packets_goes_well() {
         let sockets = [loopback(), loopback()];
         let lose_each = if transport == Transport::T38 { 20 } else { usize::MAX };
         let relay = lossy_relay(sockets.each_ref().map(|socket| socket.local_addr().expect("bound")), lose_each);
-        let send = SendDocument { path, page_count: 2, first_page: 1 };
+        let send = SendDocument { path, page_count: 2, first_page: 1, codings: Default::default() };
         let [near, far] = sockets;
         let real_time = |order| MediaOrder { pace: Pace::RealTime, ..order };
         let calling = End::spawn(real_time(order(Role::Calling, Some(send), dir.path())), near, Box::new(|_| Ok(())));
@@ -235,7 +235,7 @@ fn media_goes_to_where_the_far_ends_packets_come_from() {
     let (elsewhere, far) = (loopback(), loopback());
     let near = loopback();
     let near_address = near.local_addr().expect("bound");
-    let send = SendDocument { path, page_count: 1, first_page: 1 };
+    let send = SendDocument { path, page_count: 1, first_page: 1, codings: Default::default() };
     let order = MediaOrder { pace: Pace::RealTime, ..order(Role::Calling, Some(send), dir.path()) };
     let calling = End::spawn(order, near, Box::new(|_| Ok(())));
     calling.command(t38(elsewhere.local_addr().expect("bound")));

@@ -116,7 +116,12 @@ impl Call {
         let sockets = [loopback(), loopback()];
         let addresses = sockets.each_ref().map(|socket| socket.local_addr().expect("bound"));
         let [calling_socket, called_socket] = sockets;
-        let send = SendDocument { path: document, page_count: self.pages.len() as u32, first_page: self.first_page };
+        let send = SendDocument {
+            path: document,
+            page_count: self.pages.len() as u32,
+            first_page: self.first_page,
+            codings: Default::default(),
+        };
         let calling = MediaOrder { ecm: self.ecm, ..order(Role::Calling, Some(send), dir.path()) };
         let called = MediaOrder {
             ecm: self.ecm,

@@ -138,7 +138,8 @@ impl Scene {
         let path = dir.path().join("document.tif");
         let tiff: Vec<_> = self.pages.iter().map(|page| TiffPage::new(page, Resolution::FINE, Profile::F)).collect();
         std::fs::write(&path, write_document(&tiff).expect("a document")).expect("written");
-        let send = SendDocument { path, page_count: self.pages.len() as u32, first_page: 1 };
+        let send =
+            SendDocument { path, page_count: self.pages.len() as u32, first_page: 1, codings: Default::default() };
         let orders =
             [self.order(Role::Calling, Some(send), None), self.order(Role::Called, None, Some(dir.path().to_owned()))];
         let witnesses = [Witness(Arc::default(), Keeps::AtOnce), Witness(Arc::default(), self.keeps)];
