@@ -57,10 +57,10 @@ def run(command, stdin=b""):
 def convert(worker, name, document, quality="fine", paper="letter", memory_bytes=512 << 20, cpu_s=60):
     """One document into the pages of a fax."""
     part = {"name": name, "media": "", "charset": None}
-    job = {"job": "convert", "paper": paper, "quality": quality, "max_pages": 1000, "body": None, "parts": [part]}
-    header = json.dumps({"memory_bytes": memory_bytes, "cpu_s": cpu_s, "job": job}).encode()
-    frame = struct.pack(">IIQ", len(header), 1, len(document)) + header + document
-    status, out, err, cost = run([worker], frame)
+    job = {"job": "convert", "paper": paper, "quality": quality, "max_pages": 1000, "body": None,
+           "inline": [], "parts": [part]}
+    setup = {"setup": "documents", "memory_bytes": memory_bytes, "cpu_s": cpu_s, "requests_max": 1}
+    status, out, err, cost = run([worker], encoded(setup) + encoded({"job": job}, document))
     for header, blob in frames(out):
         if header.get("answer") == "done":
             return Answer(blob, len(header["pages"]), header.get("in_colour", 0), cost=cost)
@@ -70,6 +70,13 @@ def convert(worker, name, document, quality="fine", paper="letter", memory_bytes
     # As the gateway concludes: SIGXCPU is time, a failed allocation memory, anything else a crash.
     kind = "timed out" if signal == 24 else "out of memory" if "memory allocation of" in said else "crashed"
     return Answer(error=f"signal {signal} {said[:120]}", kind=kind, cost=cost)
+
+
+def encoded(header, *blobs):
+    """A frame."""
+    header = json.dumps(header).encode()
+    sizes = b"".join(struct.pack(">Q", len(blob)) for blob in blobs)
+    return struct.pack(">II", len(header), len(blobs)) + sizes + header + b"".join(blobs)
 
 
 def frames(octets):
