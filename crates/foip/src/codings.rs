@@ -40,8 +40,8 @@ fn sizes(tiff: &[u8], first: usize) -> Option<[usize; 3]> {
 
 #[cfg(test)]
 mod tests {
-    use fax_image::{Bitmap, Ink};
     use fax_image::tiff::{Profile, Resolution, TiffPage, write_document};
+    use fax_image::{Bitmap, Ink};
 
     use super::*;
 

@@ -131,11 +131,9 @@ fn t38_call_in(codings: Codings, refuses_page: Option<u32>) -> Ends {
 
 #[test]
 fn pages_go_in_the_shortest_coding_that_is_allowed_and_arrive_the_same() {
-    for (codings, compression) in [
-        (Codings::default(), 8),
-        (Codings { mmr: false, mr: true }, 4),
-        (Codings { mmr: false, mr: false }, 2),
-    ] {
+    for (codings, compression) in
+        [(Codings::default(), 8), (Codings { mmr: false, mr: true }, 4), (Codings { mmr: false, mr: false }, 2)]
+    {
         let Ends { calling, dir, .. } = t38_call_in(codings, None);
         assert_eq!(calling.t30().stats().compression, compression, "{codings:?}");
         let received = std::fs::read(dir.path().join("received.tif")).expect("a file");

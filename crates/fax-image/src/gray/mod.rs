@@ -160,12 +160,17 @@ impl Gray {
         let (mut darkest, mut lightest) = (vec![255_u8; wide * high], vec![0_u8; wide * high]);
         for (y, row) in self.data.chunks_exact(self.width.max(1)).enumerate() {
             let start = y / CELL * wide;
-            let cells = darkest[start..start + wide].iter_mut().zip(&mut lightest[start..start + wide]);
-            for ((dark, light), pixels) in cells.zip(row.chunks(CELL)) {
+            let mut cells = darkest[start..start + wide].iter_mut().zip(&mut lightest[start..start + wide]);
+            let (whole, rest) = row.as_chunks::<CELL>();
+            let extremes = |dark: &mut u8, light: &mut u8, pixels: &[u8]| {
                 for value in pixels {
                     (*dark, *light) = ((*dark).min(*value), (*light).max(*value));
                 }
+            };
+            for (pixels, (dark, light)) in whole.iter().zip(&mut cells) {
+                extremes(dark, light, pixels);
             }
+            cells.for_each(|(dark, light)| extremes(dark, light, rest));
         }
         let photo = photos::tiles(self, &darkest, wide, high);
         let tiles_wide = wide.div_ceil(TILE_CELLS);
@@ -193,21 +198,19 @@ impl Gray {
 }
 
 /// The extreme of each cell and its eight neighbours.
-fn around(cells: &[u8], wide: usize, high: usize, pick: fn(u8, u8) -> u8) -> Vec<u8> {
-    let mut across = cells.to_vec();
-    for (to, from) in across.chunks_exact_mut(wide).zip(cells.chunks_exact(wide)) {
-        for x in 0..wide {
-            let left = from[x.saturating_sub(1)];
-            let right = from[(x + 1).min(wide - 1)];
-            to[x] = pick(pick(left, from[x]), right);
+fn around(cells: &[u8], wide: usize, high: usize, pick: impl Fn(u8, u8) -> u8) -> Vec<u8> {
+    // Row by row, so that many cells go at once.
+    let mut down = cells.to_vec();
+    for y in 0..high {
+        let own = &mut down[y * wide..][..wide];
+        for other in [y.saturating_sub(1), (y + 1).min(high - 1)] {
+            own.iter_mut().zip(&cells[other * wide..][..wide]).for_each(|(own, other)| *own = pick(*own, *other));
         }
     }
-    let mut all = across.clone();
-    for y in 0..high {
-        let (above, below) = (y.saturating_sub(1) * wide, (y + 1).min(high - 1) * wide);
-        for x in 0..wide {
-            all[y * wide + x] = pick(pick(across[above + x], across[y * wide + x]), across[below + x]);
-        }
+    let mut all = down.clone();
+    for (to, from) in all.chunks_exact_mut(wide).zip(down.chunks_exact(wide)) {
+        to[1..].iter_mut().zip(from).for_each(|(own, left)| *own = pick(*own, *left));
+        to.iter_mut().zip(&from[1..]).for_each(|(own, right)| *own = pick(*own, *right));
     }
     all
 }

@@ -63,37 +63,48 @@ pub(super) fn whiten(gray: &mut Gray) {
 
 fn tiles(gray: &Gray, wide: usize) -> Vec<Tile> {
     let mut tiles = Vec::with_capacity(wide * gray.height.div_ceil(TILE));
-    let mut counts = vec![[0_u16; 256]; wide];
     for rows in gray.data.chunks(gray.width * TILE) {
-        counts.iter_mut().for_each(|counts| counts.fill(0));
-        for row in rows.chunks_exact(gray.width) {
-            for (counts, pixels) in counts.iter_mut().zip(row.chunks(TILE)) {
-                pixels.iter().for_each(|value| counts[usize::from(*value)] += 1);
+        for left in (0..gray.width).step_by(TILE) {
+            // Paper is of one shade: neighbours are counted apart, so that none waits for the one before it.
+            let mut counts = [[0_u16; 256]; 4];
+            for row in rows.chunks_exact(gray.width) {
+                let (fours, rest) = row[left..(left + TILE).min(gray.width)].as_chunks::<4>();
+                for four in fours {
+                    counts.iter_mut().zip(four).for_each(|(counts, value)| counts[usize::from(*value)] += 1);
+                }
+                rest.iter().for_each(|value| counts[0][usize::from(*value)] += 1);
             }
+            let mut all = [0_u16; 256];
+            for (at, count) in all.iter_mut().enumerate() {
+                *count = counts.iter().map(|counts| counts[at]).sum();
+            }
+            tiles.push(tile(&all));
         }
-        tiles.extend(counts.iter().map(tile));
     }
     tiles
 }
 
 fn tile(counts: &[u16; 256]) -> Tile {
     let all: u32 = counts.iter().map(|count| u32::from(*count)).sum();
-    // The shade that `percent` of the pixels are lighter than.
-    let lighter = |percent: u32| {
-        let mut sum = 0;
-        let shade = (0..256_usize).rev().find(|shade| {
-            sum += u32::from(counts[*shade]);
-            sum * 100 > all * percent
-        });
-        shade.unwrap_or(0) as u8
-    };
-    let light = lighter(20);
+    // The shades that a fifth and a half of the pixels are lighter than.
+    let (mut sum, mut light, mut middle) = (0, None, 0);
+    for (shade, count) in counts.iter().enumerate().rev() {
+        sum += u32::from(*count);
+        if light.is_none() && sum * 5 > all {
+            light = Some(shade as u8);
+        }
+        if sum * 2 > all {
+            middle = shade as u8;
+            break;
+        }
+    }
+    let light = light.unwrap_or(0);
     let count = |limit: u32| counts[..limit as usize].iter().map(|count| u32::from(*count)).sum::<u32>();
     let other = count(u32::from(light) * SAME_PERCENT / 100);
     let dark = count(u32::from(light) * 60 / 100);
     Tile {
         light,
-        spread: light - lighter(50).min(light),
+        spread: light - middle.min(light),
         is_plain: light >= LIGHT_MIN && other * 100 <= all * 60,
         is_written: dark * 100 >= all * 2,
     }
@@ -227,28 +238,49 @@ fn smooth(values: &[u16], wide: usize) -> Vec<u16> {
     once(&once(values))
 }
 
+/// What a pixel is multiplied by when paper of each shade becomes white, in 65536ths. Rounded up: the quotient of two octets comes out
+/// as a division would give it.
+const WHITER: [u32; 256] = {
+    let mut whiter = [255 << 16; 256];
+    let mut shade = 1;
+    while shade < 256 {
+        whiter[shade] = (255_u32 << 16).div_ceil(shade as u32);
+        shade += 1;
+    }
+    whiter
+};
+
 /// Divides each pixel by the paper's shade there, which changes evenly between the middles of tiles.
 fn divide(gray: &mut Gray, white: &[u16], wide: usize) {
+    const PARTS: u32 = 2 * TILE as u32;
     let high = white.len() / wide;
     let mut across = vec![0_u32; wide];
-    // Where a pixel is between the middles of two tiles: the first of them, and how far on, in 2 × TILE parts.
-    let between = |at: usize, tiles: usize| {
-        let place = (2 * at + 1).saturating_sub(TILE);
-        let (first, part) = (place / (2 * TILE), place % (2 * TILE));
-        if first + 1 < tiles { (first, first + 1, part as u32) } else { (tiles - 1, tiles - 1, 0) }
-    };
-    let parts = 2 * TILE as u32;
     for (y, row) in gray.data.chunks_exact_mut(gray.width).enumerate() {
-        let (above, below, part) = between(y, high);
+        // Where the row is between the middles of two tiles: the first of them, and how far on, in parts.
+        let place = (2 * y + 1).saturating_sub(TILE);
+        let (above, part) = (place / (2 * TILE), (place % (2 * TILE)) as u32);
+        let (above, below, part) = if above + 1 < high { (above, above + 1, part) } else { (high - 1, high - 1, 0) };
         for (x, value) in across.iter_mut().enumerate() {
             let (top, bottom) = (u32::from(white[above * wide + x]), u32::from(white[below * wide + x]));
-            *value = top * (parts - part) + bottom * part;
+            *value = top * (PARTS - part) + bottom * part;
         }
-        for (x, value) in row.iter_mut().enumerate() {
-            let (left, right, part) = between(x, wide);
-            let paper = (across[left] * (parts - part) + across[right] * part) / (parts * parts);
-            *value = (u32::from(*value) * 255 / paper.max(1)).min(255) as u8;
+        let (first, rest) = row.split_at_mut((TILE / 2).min(row.len()));
+        divide_run(first, across[0] * PARTS, 0);
+        for (at, run) in rest.chunks_mut(TILE).enumerate() {
+            let (left, right) = (across[at], across.get(at + 1).copied().unwrap_or(across[at]));
+            let step = right.wrapping_sub(left);
+            divide_run(run, (left * PARTS).wrapping_add(step), step.wrapping_mul(2));
         }
+    }
+}
+
+/// Divides neighbours by shades that begin with `paper` and grow by `step`, in parts of parts.
+fn divide_run(run: &mut [u8], mut paper: u32, step: u32) {
+    const SHIFT: u32 = 2 * (2 * TILE).ilog2();
+    for value in run {
+        let factor = WHITER[(paper >> SHIFT).min(255) as usize];
+        *value = (u32::from(*value) * factor >> 16).min(255) as u8;
+        paper = paper.wrapping_add(step);
     }
 }
 
