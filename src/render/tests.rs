@@ -97,6 +97,39 @@ async fn a_message_becomes_the_pages_of_each_of_its_faxes() {
     assert_eq!(stage.renderer.render_next().await.unwrap(), Progress::Idle);
 }
 
+/// Reads its orders as the real one does, writes down what they ask for, and answers each alike.
+const CLERK: &str = r#"#!/usr/bin/python3
+import json, os, struct, sys
+folder = os.path.dirname(sys.argv[0])
+answer = open(folder + "/answer", "rb").read()
+def read():
+    length, count = struct.unpack(">II", sys.stdin.buffer.read(8))
+    sizes = struct.unpack(f">{count}Q", sys.stdin.buffer.read(8 * count))
+    header = json.loads(sys.stdin.buffer.read(length))
+    return header, [sys.stdin.buffer.read(size) for size in sizes]
+read()
+while True:
+    header, _ = read()
+    with open(folder + "/orders", "a") as orders:
+        orders.write(header["job"]["job"] + "\n")
+    sys.stdout.buffer.write(answer)
+    sys.stdout.buffer.flush()
+"#;
+
+#[tokio::test]
+async fn a_document_is_converted_once_for_all_its_recipients() {
+    let test = sqlite().await;
+    let program = pretend(test.directory.path(), DONE, &tiff());
+    std::fs::write(&program, CLERK).unwrap();
+    let orders = test.directory.path().join("orders");
+    let stage = stage_with(test, program).await;
+    let faxes =
+        stage.submit(MAIL, |message| message.faxes.extend(crate::store::testing::message(&["+99910202"]).faxes)).await;
+    assert_eq!(faxes.len(), 3);
+    assert_eq!(stage.renderer.render_next().await.unwrap(), Progress::Worked);
+    assert_eq!(std::fs::read_to_string(orders).unwrap(), "convert\nfinish\nfinish\nfinish\n");
+}
+
 #[tokio::test]
 async fn what_is_wrong_with_a_document_fails_every_fax_by_name_with_one_notice_each() {
     for (kind, cause) in [
