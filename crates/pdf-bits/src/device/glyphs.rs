@@ -28,7 +28,7 @@ const BAND_PX: i32 = 5;
 const HINTED_ROWS: std::ops::RangeInclusive<f64> = 4.0..=128.0;
 /// A hinted glyph is inked from halfway between the page's share and this one on: its level strokes need no help, and more
 /// than these would grow too bold.
-const HINTED_SHARE: f32 = 0.37;
+const HINTED_SHARE: f32 = 0.32;
 /// Places of a glyph within a pixel that are told apart.
 const PLACES: f64 = 4.0;
 
