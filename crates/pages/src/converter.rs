@@ -158,7 +158,10 @@ impl Converter {
         for part in &mut parts {
             let route =
                 self.formats.route(&part.media, &part.name, &part.bytes).map_err(|error| error.of(&part.name))?;
-            self.prepare(part, route, order.max_pages).await?;
+            // Everything else waits for no place here.
+            if matches!(route, Route::Suite(..) | Route::Heif(_)) {
+                self.prepare(part, route, order.max_pages).await?;
+            }
         }
         order.parts = parts;
         let mut converted = self.run(Order::Convert(order)).await?;

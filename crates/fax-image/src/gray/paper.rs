@@ -279,7 +279,7 @@ fn divide_run(run: &mut [u8], mut paper: u32, step: u32) {
     const SHIFT: u32 = 2 * (2 * TILE).ilog2();
     for value in run {
         let factor = WHITER[(paper >> SHIFT).min(255) as usize];
-        *value = (u32::from(*value) * factor >> 16).min(255) as u8;
+        *value = ((u32::from(*value) * factor) >> 16).min(255) as u8;
         paper = paper.wrapping_add(step);
     }
 }
